@@ -1,0 +1,1 @@
+//! The archive control protocol, as a client.

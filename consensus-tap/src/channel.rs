@@ -1,0 +1,1 @@
+//! Channel URIs: `aeron:udp?endpoint=host:port|session-id=7`.

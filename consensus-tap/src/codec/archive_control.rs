@@ -1,0 +1,1 @@
+//! Archive control protocol messages (schema 101).

@@ -1,0 +1,1 @@
+//! Messages between members and non-members (schema 111, stream 108).

@@ -1,0 +1,1 @@
+//! Messages of the replicated log (schema 111, stream 100).

@@ -1,0 +1,1 @@
+//! Messages of snapshot recordings (schema 111).

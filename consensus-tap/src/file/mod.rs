@@ -1,0 +1,1 @@
+//! Files of Aeron, its archive and its cluster: bytes in, values out.

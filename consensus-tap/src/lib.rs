@@ -1,0 +1,20 @@
+//! The protocols of Aeron 1.51, sans IO: bytes and time in, decisions out.
+//!
+//! No socket, file, clock or thread is touched here (the crate's `clippy.toml` holds it to that), so one
+//! seed can replay a bad night. Dependencies within the crate point one way:
+//! `wire, codec, channel <- image, publication <- endpoint <- archive, tap`, and
+//! `wire, codec <- log <- module`; `file` stands alone.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod archive;
+pub mod channel;
+pub mod codec;
+pub mod endpoint;
+pub mod file;
+pub mod image;
+pub mod log;
+pub mod module;
+pub mod publication;
+pub mod tap;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! From recorded bytes to log events: frame walk, reassembly, decoding.

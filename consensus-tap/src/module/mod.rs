@@ -1,0 +1,1 @@
+//! Consensus-module state that the log implies.

@@ -1,0 +1,1 @@
+//! UDP frames of the Aeron transport, one file each.

@@ -1,0 +1,1 @@
+//! The reference service `audit`: a hash over everything it was given.

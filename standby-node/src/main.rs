@@ -1,0 +1,3 @@
+//! `standby-node`: the operator's binary.
+
+fn main() {}

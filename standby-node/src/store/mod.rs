@@ -1,0 +1,1 @@
+//! The node's directory: archive, recording log, mark files, cnc.dat.

@@ -1,0 +1,1 @@
+//! Pinning the calling thread to a core.

@@ -1,0 +1,1 @@
+//! Files mapped into memory: atomic views, release stores, pre-faulting, syncing.

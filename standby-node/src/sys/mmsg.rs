@@ -1,0 +1,1 @@
+//! `recvmmsg` and `sendmmsg` with GRO and GSO.

@@ -1,0 +1,1 @@
+//! io_uring: multishot receive into provided buffers.
