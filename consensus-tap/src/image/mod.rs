@@ -1,1 +1,5 @@
 //! The receive side of a stream.
+
+mod fragment_assembler;
+
+pub use fragment_assembler::{AssembledMessage, FragmentAssembler};
