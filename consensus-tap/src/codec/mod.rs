@@ -3,6 +3,7 @@
 pub mod archive_control;
 pub mod consensus;
 pub mod log;
+pub mod message;
 pub mod sbe;
 pub mod session;
 pub mod snapshot;
