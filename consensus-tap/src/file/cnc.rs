@@ -1,0 +1,1 @@
+//! The CnC file: written on its own branch.

@@ -1,0 +1,1 @@
+//! Segment files: written on their own branch.
