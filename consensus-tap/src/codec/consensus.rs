@@ -9,7 +9,8 @@ mod members;
 mod snapshots;
 
 pub use members::{
-    ClusterMember, IngressEndpoint, MEMBER_COUNT_MAX, MembersError, parse_cluster_members, parse_ingress_endpoints,
+    ClusterMember, IngressEndpoint, MEMBER_COUNT_MAX, MembersError, parse_cluster_members,
+    parse_ingress_endpoints,
 };
 pub use snapshots::{
     BackupResponse, SnapshotEntry, Snapshots, StandbyEntries, StandbyEntry, StandbySnapshot,
