@@ -1,1 +1,15 @@
 //! The archive control protocol, as a client.
+//!
+//! [`ArchiveClient`] holds one control session: it turns requests into messages for the archive's control
+//! stream and messages of the response stream into [`ArchiveEvent`]s. Carrying them is the runtime's: one
+//! publication, one subscription, and the time.
+
+mod client;
+mod credentials;
+mod event;
+mod request;
+
+pub use client::{ArchiveClient, ArchiveClientParams, ArchiveClientStats};
+pub use credentials::Credentials;
+pub use event::{ArchiveEvent, ArchiveFailure, ConnectStep, Recording};
+pub use request::{CorrelationId, ReplayParams, RequestKind, RequestRefused};
