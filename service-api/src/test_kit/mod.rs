@@ -1,0 +1,1 @@
+//! Drives a service without a node.
