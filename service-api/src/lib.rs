@@ -56,7 +56,7 @@
 //!         self.volume = self.volume.wrapping_add(quantity);
 //!
 //!         let deadline = timestamp + cluster.time_unit().from_millis(1_000);
-//!         // The result needs no care here: a request that is refused stops the service.
+//!         // It fails only if the service requests without end, and the runtime then stops the service.
 //!         let _ = cluster.schedule_timer(REPORT_TIMER, deadline);
 //!
 //!         if let Some(session) = session {

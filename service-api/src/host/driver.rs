@@ -463,3 +463,6 @@ impl HostState {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::{ClusteredService, MemorySnapshot, OfferError};
 /// 3. over a snapshot taken between two steps, restored into a fresh copy, and over one that is taken and
 ///    ignored (finds state that a snapshot forgets, and snapshots that change the state).
 ///
-/// Snapshots are tried at up to 16 places, the middle among them.
+/// Snapshots are tried after every step of a short log, at 17 places of a long one.
 ///
 /// # Panics
 /// On the first difference, with the event at which it shows.
@@ -156,7 +156,7 @@ fn snapshot_difference(expected: &MemorySnapshot, found: &MemorySnapshot) -> Opt
         .then(|| format!("the snapshot has {} messages instead of {}", found.len(), expected.len()))
 }
 
-/// Places at which to cut a log of `length` steps: all, or 16 of them spread evenly.
+/// Places at which to cut a log of `length` steps: all, or 17 of them spread evenly.
 fn splits(length: usize) -> impl Iterator<Item = usize> {
     let count = length.min(SPLIT_COUNT_MAX);
     (0..=count).map(move |index| (index * length).checked_div(count).unwrap_or(0))

@@ -17,3 +17,6 @@ pub use determinism::{Divergence, assert_deterministic, check_determinism};
 pub use event_log::EventLog;
 pub use kit::{SavedState, TestKit};
 pub use record::{Emitted, Event, RecordingEgress, Reply};
+
+#[cfg(test)]
+mod tests;
