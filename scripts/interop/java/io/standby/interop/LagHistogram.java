@@ -1,0 +1,31 @@
+package io.standby.interop;
+
+import java.util.Locale;
+
+import io.aeron.shadow.org.HdrHistogram.Histogram;
+
+/** Delays in nanoseconds up to an hour, three digits; prints as {@code key=value} pairs in microseconds. */
+final class LagHistogram {
+    private static final long HIGHEST_NS = 3_600_000_000_000L;
+
+    private final Histogram histogram = new Histogram(HIGHEST_NS, 3);
+
+    void record(final long delayNs) {
+        histogram.recordValue(Math.max(0, Math.min(delayNs, HIGHEST_NS)));
+    }
+
+    void reset() {
+        histogram.reset();
+    }
+
+    @Override
+    public String toString() {
+        return "count=" + histogram.getTotalCount() +
+            " p50_us=" + us(50) + " p90_us=" + us(90) + " p99_us=" + us(99) + " p99.9_us=" + us(99.9) +
+            " max_us=" + String.format(Locale.ROOT, "%.1f", histogram.getMaxValue() / 1e3);
+    }
+
+    private String us(final double percentile) {
+        return String.format(Locale.ROOT, "%.1f", histogram.getValueAtPercentile(percentile) / 1e3);
+    }
+}

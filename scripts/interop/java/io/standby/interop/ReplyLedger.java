@@ -1,0 +1,97 @@
+package io.standby.interop;
+
+import java.nio.ByteOrder;
+import java.util.ArrayDeque;
+import java.util.HashMap;
+import java.util.Map;
+
+import org.agrona.DirectBuffer;
+
+/**
+ * What was sent and not yet replied to. Replies must come in the order of sending, and with rising counts. A
+ * leader's death may swallow replies: {@link #onLeaderLost} then takes what is open out of the order, so that a
+ * late reply still counts but nothing waits for it.
+ */
+final class ReplyLedger {
+    /** One message: when it should have left, and its bytes if it may have to be sent again. */
+    record Sent(long stampNs, byte[] bytes, boolean isRecorded) {
+    }
+
+    final LagHistogram roundTrip = new LagHistogram();
+    long sent;
+    long replied;
+    long outOfOrder;
+    long countErrors;
+    long gapMaxNs;
+
+    private final ArrayDeque<Sent> open = new ArrayDeque<>();
+    private final Map<Long, Sent> orphans = new HashMap<>();
+    private long lastCount = -1;
+    private long lastProgressNs;
+
+    int openCount() {
+        return open.size();
+    }
+
+    int orphanCount() {
+        return orphans.size();
+    }
+
+    void onSent(final Sent message, final long nowNs) {
+        if (open.isEmpty()) {
+            lastProgressNs = Math.min(nowNs, message.stampNs());
+        }
+        open.addLast(message);
+        sent++;
+    }
+
+    /** Takes a reply: the stamp of the message, and the hash and count after it. */
+    void onReply(final DirectBuffer buffer, final int offset, final long nowNs) {
+        final long stampNs = buffer.getLong(offset + 8, ByteOrder.LITTLE_ENDIAN);
+        final long count = buffer.getLong(offset + 24, ByteOrder.LITTLE_ENDIAN);
+        final Sent head = open.peekFirst();
+        if (head != null && head.stampNs() == stampNs) {
+            open.removeFirst();
+            if (count <= lastCount) {
+                countErrors++;
+            }
+            lastCount = count;
+            complete(head, nowNs);
+            return;
+        }
+        final Sent late = orphans.remove(stampNs);
+        if (late != null) {
+            complete(late, nowNs);
+            return;
+        }
+        outOfOrder++;
+        if (open.removeIf((message) -> message.stampNs() == stampNs)) {
+            replied++;
+        }
+    }
+
+    /** Nothing open may be replied to any more; returns it in the order of sending. */
+    ArrayDeque<Sent> onLeaderLost() {
+        final ArrayDeque<Sent> lost = new ArrayDeque<>(open);
+        for (final Sent message : open) {
+            orphans.put(message.stampNs(), message);
+        }
+        open.clear();
+        return lost;
+    }
+
+    /** The message goes out again and takes its place at the end of the order. */
+    void onResent(final Sent message) {
+        orphans.remove(message.stampNs());
+        open.addLast(message);
+    }
+
+    private void complete(final Sent message, final long nowNs) {
+        replied++;
+        gapMaxNs = Math.max(gapMaxNs, nowNs - lastProgressNs);
+        lastProgressNs = nowNs;
+        if (message.isRecorded()) {
+            roundTrip.record(nowNs - message.stampNs());
+        }
+    }
+}
