@@ -1,1 +1,0 @@
-//! Files mapped into memory: atomic views, release stores, pre-faulting, syncing.

@@ -1,0 +1,310 @@
+//! Files mapped into memory: allocation before mapping, pre-faulting, syncing.
+//!
+//! [`MappedFile`] owns the file and the mapping and hands out nothing of its memory. Two owners build on it,
+//! each with its own rule for who may touch which byte:
+//! - [`shared::SharedFile`] is for files that other processes write at the same time (cnc.dat, mark files): every
+//!   access is atomic, and no reference to its bytes exists.
+//! - [`segment::SegmentMap`] and [`segment::SegmentView`] are for segment files of a recording, which this
+//!   process alone writes: bytes below the published position never change, so readers may borrow them.
+//!
+//! A file is always fully allocated before it is mapped for writing: a store into a hole of a full file system
+//! would raise SIGBUS, where `posix_fallocate` returns an error. (A copy-on-write file system can still run out
+//! of space at write-back, which `sync` then reports.)
+
+pub mod segment;
+pub mod shared;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+pub use segment::{Published, SegmentMap, SegmentView};
+pub use shared::SharedFile;
+
+/// Bytes of a page: the unit of pre-faulting and of syncing.
+pub const PAGE_LENGTH: usize = 4096;
+
+/// A file and its shared mapping, from its first byte to its last. Sent between threads freely.
+#[derive(Debug)]
+pub struct MappedFile {
+    map: MmapRaw,
+    file: File,
+    path: PathBuf,
+    writable: bool,
+}
+
+/// Why a file could not be created, mapped or synced.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// A system call failed.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The file is shorter or longer than its format says.
+    #[error("{path} is {found} bytes long, expected {expected}: restore the file or remove it")]
+    Length {
+        /// Which file.
+        path: PathBuf,
+        /// Length that the format demands, bytes.
+        expected: usize,
+        /// Length of the file, bytes.
+        found: u64,
+    },
+}
+
+impl MappedFile {
+    /// Creates a file of `length` zero bytes, allocates all of it, and maps it for reading and writing.
+    ///
+    /// # Errors
+    /// [`MapError::Io`] when the file exists, when the disk is full (the file is removed again), or when it
+    /// cannot be mapped.
+    ///
+    /// # Panics
+    /// When `length` is 0.
+    pub fn create(path: &Path, length: usize) -> Result<Self, MapError> {
+        assert!(length > 0, "an empty file cannot be mapped");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(|source| io_error("create", path, source))?;
+        allocate(&file, length).map_err(|source| {
+            // A half-allocated file would only confuse the next start.
+            let _ = std::fs::remove_file(path);
+            io_error("allocate", path, source)
+        })?;
+        Self::map(file, path, true)
+    }
+
+    /// Maps an existing file for reading and writing, and allocates what is sparse of it.
+    ///
+    /// # Errors
+    /// [`MapError::Io`] when it cannot be opened, allocated or mapped; [`MapError::Length`] when it is empty or
+    /// its length differs from `expected_length`.
+    pub fn open_writable(path: &Path, expected_length: Option<usize>) -> Result<Self, MapError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|source| io_error("open", path, source))?;
+        let length = checked_length(&file, path, expected_length)?;
+        allocate(&file, length).map_err(|source| io_error("allocate", path, source))?;
+        Self::map(file, path, true)
+    }
+
+    /// Maps an existing file for reading.
+    ///
+    /// # Errors
+    /// As [`Self::open_writable`].
+    pub fn open_read_only(path: &Path, expected_length: Option<usize>) -> Result<Self, MapError> {
+        let file = File::open(path).map_err(|source| io_error("open", path, source))?;
+        checked_length(&file, path, expected_length)?;
+        Self::map(file, path, false)
+    }
+
+    /// Bytes mapped.
+    pub fn length(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Where the file is, as last named by [`Self::rename`].
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Faults in every page of `offset..offset + length` for writing, so that later stores take no page fault.
+    /// The content stays as it is. Blocks for some 50 ms per 64 MiB: not for a hot thread.
+    ///
+    /// # Errors
+    /// [`MapError::Io`] when the kernel cannot provide the pages.
+    ///
+    /// # Panics
+    /// When the file is mapped read-only or the range lies beyond its end.
+    pub fn populate(&mut self, offset: usize, length: usize) -> Result<(), MapError> {
+        assert!(self.writable, "a read-only mapping takes no write faults");
+        let end = self.checked_end(offset, length);
+        let first_page = offset - offset % PAGE_LENGTH;
+        match self.map.advise_range(Advice::PopulateWrite, first_page, end - first_page) {
+            Ok(()) => Ok(()),
+            // Kernels before 5.14 do not know the advice.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                for page in (first_page..end).step_by(PAGE_LENGTH) {
+                    self.touch(page);
+                }
+                Ok(())
+            }
+            Err(source) => Err(io_error("pre-fault", &self.path, source)),
+        }
+    }
+
+    /// Writes the pages of `offset..offset + length` to the disk and waits for it, with the metadata that is
+    /// needed to find them again. Pages outside of the range stay as they are: those that were pre-faulted keep
+    /// taking stores without a fault, which `fdatasync` of the whole file would end.
+    ///
+    /// # Errors
+    /// [`MapError::Io`]: what was not yet on disk may now be lost, even if a later call succeeds.
+    ///
+    /// # Panics
+    /// When the file is mapped read-only (the kernel would silently do nothing) or the range lies beyond its end.
+    pub fn sync_range(&self, offset: usize, length: usize) -> Result<(), MapError> {
+        assert!(self.writable, "only a mapping of a file opened for writing can be synced");
+        let _ = self.checked_end(offset, length);
+        self.map.flush_range(offset, length).map_err(|source| io_error("sync", &self.path, source))
+    }
+
+    /// Writes all pages of the file to the disk (`fdatasync`) and waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::sync_range`].
+    pub fn sync_data(&self) -> Result<(), MapError> {
+        self.file.sync_data().map_err(|source| io_error("sync", &self.path, source))
+    }
+
+    /// Gives the file another name; the mapping stays.
+    ///
+    /// # Errors
+    /// [`MapError::Io`] when the rename fails; the file then keeps its name.
+    pub fn rename(&mut self, to: &Path) -> Result<(), MapError> {
+        std::fs::rename(&self.path, to).map_err(|source| io_error("rename", &self.path, source))?;
+        to.clone_into(&mut self.path);
+        Ok(())
+    }
+
+    fn map(file: File, path: &Path, writable: bool) -> Result<Self, MapError> {
+        let options = MmapOptions::new();
+        let map = if writable { options.map_raw(&file) } else { options.map_raw_read_only(&file) };
+        let map = map.map_err(|source| io_error("map", path, source))?;
+        Ok(Self { map, file, path: path.to_owned(), writable })
+    }
+
+    /// End of a range within the mapping.
+    fn checked_end(&self, offset: usize, length: usize) -> usize {
+        let end = offset.checked_add(length).expect("a range within a file does not wrap");
+        assert!(end <= self.length(), "range {offset}..{end} lies beyond the mapping of {}", self.length());
+        end
+    }
+
+    fn touch(&mut self, offset: usize) {
+        let _ = self.checked_end(offset, 1);
+        // SAFETY: `checked_end` proved that the byte lies in the mapping.
+        let byte = unsafe { self.map.as_mut_ptr().add(offset) };
+        // SAFETY: in bounds as above; any byte is a valid `u8`. Volatile, so that the compiler keeps the access.
+        let value = unsafe { byte.read_volatile() };
+        // SAFETY: in bounds as above, mapped writable (`populate` checked), and `&mut self` excludes every other
+        // access of this process through this mapping. Only owners that exclude other writers of the file
+        // pre-fault it (new files, and segments, which this process alone writes).
+        unsafe { byte.write_volatile(value) };
+    }
+}
+
+/// Makes a rename or creation within `directory` survive a power cut.
+///
+/// # Errors
+/// [`MapError::Io`] when the directory cannot be opened or synced.
+pub fn sync_directory(directory: &Path) -> Result<(), MapError> {
+    File::open(directory)
+        .and_then(|handle| handle.sync_all())
+        .map_err(|source| io_error("sync", directory, source))
+}
+
+fn checked_length(file: &File, path: &Path, expected: Option<usize>) -> Result<usize, MapError> {
+    let found = file.metadata().map_err(|source| io_error("examine", path, source))?.len();
+    match usize::try_from(found) {
+        Ok(length) if length > 0 && expected.is_none_or(|expected| expected == length) => Ok(length),
+        _ => Err(MapError::Length { path: path.to_owned(), expected: expected.unwrap_or(PAGE_LENGTH), found }),
+    }
+}
+
+fn allocate(file: &File, length: usize) -> io::Result<()> {
+    let length = libc::off_t::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    loop {
+        // SAFETY: the call takes no pointer; the descriptor is open for as long as `file` lives.
+        let code = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) };
+        match code {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> MapError {
+    MapError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_created_file_is_allocated_and_zero() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let mut file = MappedFile::create(&path, 1 << 20).unwrap();
+        file.populate(0, 1 << 20).unwrap();
+        assert_eq!(file.length(), 1 << 20);
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert_eq!(metadata.len(), 1 << 20);
+        assert!(metadata.blocks() * 512 >= 1 << 20);
+        assert!(std::fs::read(&path).unwrap().iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_file_is_never_created_over_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, b"kept").unwrap();
+        assert!(MappedFile::create(&path, 4096).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_file_too_large_for_the_disk_is_an_error_and_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        assert!(matches!(MappedFile::create(&path, 1 << 50), Err(MapError::Io { action: "allocate", .. })));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, [1; 100]).unwrap();
+        let error = MappedFile::open_read_only(&path, Some(4096)).unwrap_err();
+        assert!(matches!(error, MapError::Length { expected: 4096, found: 100, .. }));
+        std::fs::write(&path, []).unwrap();
+        assert!(matches!(MappedFile::open_writable(&path, None), Err(MapError::Length { .. })));
+    }
+
+    #[test]
+    fn touching_pages_keeps_their_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, [7; 3 * PAGE_LENGTH]).unwrap();
+        let mut file = MappedFile::open_writable(&path, None).unwrap();
+        file.touch(0);
+        file.touch(PAGE_LENGTH);
+        file.sync_range(PAGE_LENGTH, 100).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), vec![7; 3 * PAGE_LENGTH]);
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond the mapping")]
+    fn a_range_beyond_the_end_panics() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = MappedFile::create(&directory.path().join("file"), PAGE_LENGTH).unwrap();
+        let _ = file.sync_range(1, PAGE_LENGTH);
+    }
+}
