@@ -221,7 +221,9 @@ fn checked_length(file: &File, path: &Path, expected: Option<usize>) -> Result<u
     let found = file.metadata().map_err(|source| io_error("examine", path, source))?.len();
     match usize::try_from(found) {
         Ok(length) if length > 0 && expected.is_none_or(|expected| expected == length) => Ok(length),
-        _ => Err(MapError::Length { path: path.to_owned(), expected: expected.unwrap_or(PAGE_LENGTH), found }),
+        _ => {
+            Err(MapError::Length { path: path.to_owned(), expected: expected.unwrap_or(PAGE_LENGTH), found })
+        }
     }
 }
 

@@ -127,7 +127,10 @@ impl SegmentMap {
         // Only the writer stores it, so a relaxed load reads its own last store.
         let before = self.published.position.load(Ordering::Relaxed);
         assert!(position >= before, "the published position only grows: {position} < {before}");
-        assert!(position - self.base_position <= self.file.length() as i64, "{position} is beyond the segment");
+        assert!(
+            position - self.base_position <= self.file.length() as i64,
+            "{position} is beyond the segment"
+        );
         // Pairs with the Acquire in `Published::position`.
         self.published.position.store(position, Ordering::Release);
     }
@@ -170,7 +173,12 @@ impl SegmentView {
     ///
     /// # Errors
     /// As [`MappedFile::open_read_only`].
-    pub fn open(path: &Path, base_position: i64, length: usize, published: Published) -> Result<Self, MapError> {
+    pub fn open(
+        path: &Path,
+        base_position: i64,
+        length: usize,
+        published: Published,
+    ) -> Result<Self, MapError> {
         let file = MappedFile::open_read_only(path, Some(length))?;
         Ok(Self { file, base_position, published })
     }

@@ -1,0 +1,272 @@
+//! Which counters there are: type ids that tools search for, and the labels they print.
+//!
+//! Aeron's type ids are those of `AeronCounters.java`. Our own begin at 10000, far above any that Aeron uses.
+
+/// Position of a recording in bytes; key: recording id, session id, source identity, archive id.
+pub const RECORDING_POSITION: i32 = 100;
+/// Errors of an archive; key: archive id.
+pub const ARCHIVE_ERRORS: i32 = 101;
+/// Control sessions of an archive, how many; key: archive id.
+pub const ARCHIVE_CONTROL_SESSIONS: i32 = 102;
+
+/// State of the consensus module: INIT 0, ACTIVE 1, SUSPENDED 2, SNAPSHOT 3, QUITTING 4, TERMINATING 5, CLOSED 6.
+pub const CONSENSUS_MODULE_STATE: i32 = 200;
+/// Role of the node: FOLLOWER 0, CANDIDATE 1, LEADER 2.
+pub const NODE_ROLE: i32 = 201;
+/// The toggle that `ClusterControl` sets.
+pub const CLUSTER_CONTROL_TOGGLE: i32 = 202;
+/// How far the log is committed, bytes.
+pub const COMMIT_POSITION: i32 = 203;
+/// What was recovered at the start; key: see `RecoveryState.java`.
+pub const RECOVERY_STATE: i32 = 204;
+/// Snapshots taken.
+pub const SNAPSHOT_COUNT: i32 = 205;
+/// State of the election, 0 to 17; CLOSED 17.
+pub const ELECTION_STATE: i32 = 207;
+/// State of a cluster backup, 0 to 7.
+pub const BACKUP_STATE: i32 = 208;
+/// Position of the live log in a backup, bytes.
+pub const BACKUP_LIVE_LOG_POSITION: i32 = 209;
+/// When a backup asks next, epoch ms.
+pub const BACKUP_QUERY_DEADLINE: i32 = 210;
+/// Errors of a backup.
+pub const BACKUP_ERRORS: i32 = 211;
+/// Errors of the consensus module.
+pub const CONSENSUS_MODULE_ERRORS: i32 = 212;
+/// Clients that timed out.
+pub const CLIENT_TIMEOUTS: i32 = 213;
+/// Requests of clients that were invalid.
+pub const INVALID_REQUESTS: i32 = 214;
+/// Errors of a service; key: cluster id, service id.
+pub const SERVICE_ERRORS: i32 = 215;
+/// Longest duty cycle of the consensus module, ns.
+pub const CLUSTER_CYCLE_TIME_MAX: i32 = 216;
+/// Duty cycles of the consensus module that took too long.
+pub const CLUSTER_CYCLE_TIME_EXCEEDED: i32 = 217;
+/// Longest duty cycle of a service, ns; key: cluster id, service id.
+pub const SERVICE_CYCLE_TIME_MAX: i32 = 218;
+/// Duty cycles of a service that took too long; key: cluster id, service id.
+pub const SERVICE_CYCLE_TIME_EXCEEDED: i32 = 219;
+/// State of the standby.
+pub const STANDBY_STATE: i32 = 220;
+/// Errors of the standby.
+pub const STANDBY_ERRORS: i32 = 221;
+/// Heartbeat responses that the standby sent.
+pub const STANDBY_HEARTBEAT_RESPONSES: i32 = 222;
+/// The standby's toggle: INACTIVE 0, NEUTRAL 1, SNAPSHOT 2, ACTIVATE 3.
+pub const STANDBY_CONTROL_TOGGLE: i32 = 223;
+/// State of the change from standby to active, and how the last request ended.
+pub const TRANSITION_STATE: i32 = 224;
+/// Errors of the change from standby to active.
+pub const TRANSITION_ERRORS: i32 = 226;
+/// Longest duty cycle of the standby, ns.
+pub const STANDBY_CYCLE_TIME_MAX: i32 = 227;
+/// Duty cycles of the standby that took too long.
+pub const STANDBY_CYCLE_TIME_EXCEEDED: i32 = 228;
+/// Longest duty cycle of the transition, ns.
+pub const TRANSITION_CYCLE_TIME_MAX: i32 = 229;
+/// Duty cycles of the transition that took too long.
+pub const TRANSITION_CYCLE_TIME_EXCEEDED: i32 = 230;
+/// Member that the standby follows, -1 for none.
+pub const STANDBY_SOURCE_MEMBER_ID: i32 = 231;
+/// Standby snapshots taken or received.
+pub const STANDBY_SNAPSHOT_COUNT: i32 = 232;
+/// The toggle that `NodeControl` sets.
+pub const NODE_CONTROL_TOGGLE: i32 = 233;
+/// Longest snapshot of all services together, ns.
+pub const TOTAL_SNAPSHOT_DURATION_MAX: i32 = 234;
+/// Snapshots of all services together that took too long.
+pub const TOTAL_SNAPSHOT_DURATION_EXCEEDED: i32 = 235;
+/// Longest snapshot of a service, ns; key: cluster id, service id.
+pub const SERVICE_SNAPSHOT_DURATION_MAX: i32 = 236;
+/// Snapshots of a service that took too long; key: cluster id, service id.
+pub const SERVICE_SNAPSHOT_DURATION_EXCEEDED: i32 = 237;
+/// Elections.
+pub const ELECTION_COUNT: i32 = 238;
+/// The leadership term.
+pub const LEADERSHIP_TERM_ID: i32 = 239;
+/// Snapshots that a backup fetched.
+pub const BACKUP_SNAPSHOT_RETRIEVE_COUNT: i32 = 240;
+/// A client's session; key: cluster id, cluster session id.
+pub const CLUSTER_SESSION: i32 = 241;
+
+/// Value of a toggle that nobody may set.
+pub const TOGGLE_INACTIVE: i64 = 0;
+/// Value of a toggle that waits for a request.
+pub const TOGGLE_NEUTRAL: i64 = 1;
+
+/// A kind of counter: its type id, its name in labels, and what its value counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CounterKind {
+    /// Type id, what tools search for.
+    pub type_id: i32,
+    /// Name, the beginning of the label.
+    pub name: &'static str,
+    /// Unit of the value.
+    pub unit: Unit,
+    /// Whether there is one for each service, with the key (cluster id, service id).
+    pub per_service: bool,
+}
+
+/// What a counter's value counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unit {
+    /// A position in the cluster's log, bytes.
+    Position,
+    /// An amount of bytes.
+    Bytes,
+    /// A duration, ns.
+    Nanoseconds,
+    /// How often something happened, or how many there are.
+    Count,
+}
+
+macro_rules! own_counters {
+    ($($(#[$meta:meta])* $constant:ident = $type_id:literal, $name:literal, $unit:ident $(, $per_service:ident)?;)*) => {
+        $($(#[$meta])* pub const $constant: CounterKind = CounterKind {
+            type_id: $type_id,
+            name: $name,
+            unit: Unit::$unit,
+            per_service: own_counters!(@ $($per_service)?),
+        };)*
+
+        /// Every kind of counter that is ours and not Aeron's.
+        pub const OWN_COUNTERS: &[CounterKind] = &[$($constant),*];
+    };
+    (@) => { false };
+    (@ per_service) => { true };
+}
+
+own_counters! {
+    /// Recorded position of the source's own log, as its archive last told.
+    SOURCE_POSITION = 10000, "Standby source position", Position;
+    /// Contiguous position received.
+    RECEIVED_POSITION = 10001, "Standby received position", Position;
+    /// Position recorded: in the segment file, not necessarily on disk.
+    RECORDED_POSITION = 10002, "Standby recorded position", Position;
+    /// Position that survives a power cut.
+    DURABLE_POSITION = 10003, "Standby durable position", Position;
+    /// Position that a service has applied.
+    APPLIED_POSITION = 10004, "Standby applied position", Position, per_service;
+    /// Source position less applied position.
+    LAG_BYTES = 10005, "Standby lag in bytes", Bytes;
+    /// Age of the oldest sample of the source position that is not applied yet.
+    LAG_NS = 10006, "Standby lag in ns", Nanoseconds;
+    /// Age of the last sample of the source position.
+    SOURCE_POSITION_AGE_NS = 10007, "Standby source position age in ns", Nanoseconds;
+    /// Changes from one source to another.
+    SOURCE_CHANGES = 10008, "Standby source changes", Count;
+    /// Segments that the receiver had to create because the prepared one was late.
+    SEGMENTS_LATE = 10009, "Standby segments not prepared in time", Count;
+    /// Bytes of recorded frames.
+    RECORDED_BYTES = 10010, "Standby recorded bytes", Bytes;
+    /// Longest duty cycle of the receiver.
+    RECEIVER_CYCLE_TIME_MAX_NS = 10011, "Standby receiver max cycle time in ns", Nanoseconds;
+    /// Longest sync of the recording to the disk.
+    SYNC_TIME_MAX_NS = 10012, "Standby recording max sync time in ns", Nanoseconds;
+    /// Messages that a service has applied.
+    APPLIED_MESSAGES = 10013, "Standby applied messages", Count, per_service;
+    /// Ranges that were merged because a service's ring was full.
+    MERGED_RANGES = 10014, "Standby merged log ranges", Count, per_service;
+}
+
+/// Type id of the driver's system counters; key: their id.
+pub const SYSTEM: i32 = 0;
+/// System counter: bytes sent.
+pub const SYSTEM_BYTES_SENT: usize = 0;
+/// System counter: bytes received.
+pub const SYSTEM_BYTES_RECEIVED: usize = 1;
+/// System counter: NAKs sent.
+pub const SYSTEM_NAKS_SENT: usize = 5;
+/// System counter: NAKs received.
+pub const SYSTEM_NAKS_RECEIVED: usize = 6;
+/// System counter: status messages sent.
+pub const SYSTEM_STATUS_MESSAGES_SENT: usize = 7;
+/// System counter: status messages received.
+pub const SYSTEM_STATUS_MESSAGES_RECEIVED: usize = 8;
+/// System counter: heartbeats sent.
+pub const SYSTEM_HEARTBEATS_SENT: usize = 9;
+/// System counter: heartbeats received.
+pub const SYSTEM_HEARTBEATS_RECEIVED: usize = 10;
+/// System counter: retransmits sent.
+pub const SYSTEM_RETRANSMITS_SENT: usize = 11;
+/// System counter: packets below the window.
+pub const SYSTEM_UNDER_RUNS: usize = 12;
+/// System counter: packets above the window.
+pub const SYSTEM_OVER_RUNS: usize = 13;
+/// System counter: packets that were no valid frame.
+pub const SYSTEM_INVALID_PACKETS: usize = 14;
+/// System counter: distinct and repeated errors.
+pub const SYSTEM_ERRORS: usize = 15;
+/// System counter: sends that the socket cut short.
+pub const SYSTEM_SHORT_SENDS: usize = 16;
+/// System counter: version of the software, as a semantic version.
+pub const SYSTEM_VERSION: usize = 34;
+/// System counter: version of the control protocol, by whose slot Java clients find it.
+pub const SYSTEM_CONTROL_PROTOCOL_VERSION: usize = 43;
+/// System counter: status messages that were out of range.
+pub const SYSTEM_STATUS_MESSAGES_REJECTED: usize = 44;
+
+/// Labels of the system counters, whose counter ids are their places here: a client looks some up by id, so
+/// these slots come first and stay, whether or not this process ever counts in them. At two, a version is
+/// appended: see [`system_label`].
+pub const SYSTEM_LABELS: [&str; 46] = [
+    "Bytes sent",
+    "Bytes received",
+    "Failed offers to ReceiverProxy",
+    "Failed offers to SenderProxy",
+    "Failed offers to DriverConductorProxy",
+    "NAKs sent",
+    "NAKs received",
+    "Status Messages sent",
+    "Status Messages received",
+    "Heartbeats sent",
+    "Heartbeats received",
+    "Retransmits sent",
+    "Flow control under runs",
+    "Flow control over runs",
+    "Invalid packets",
+    "Errors",
+    "Short sends",
+    "Failed attempts to free log buffers",
+    "Sender flow control limits, i.e. back-pressure events",
+    "Unblocked Publications",
+    "Unblocked Control Commands",
+    "Possible TTL Asymmetry",
+    "ControllableIdleStrategy status",
+    "Loss gap fills",
+    "Client liveness timeouts",
+    "Resolution changes",
+    "Conductor max cycle time doing its work in ns",
+    "Conductor work cycle exceeded threshold count",
+    "Sender max cycle time doing its work in ns",
+    "Sender work cycle exceeded threshold count",
+    "Receiver max cycle time doing its work in ns",
+    "Receiver work cycle exceeded threshold count",
+    "NameResolver max time in ns",
+    "NameResolver exceeded threshold count",
+    "Aeron software",
+    "Bytes currently mapped",
+    "Retransmitted bytes",
+    "Retransmit Pool Overflow count",
+    "Error Frames received",
+    "Error Frames sent",
+    "Publications Revoked",
+    "Publication Images Revoked",
+    "Images rejected",
+    "Control protocol version",
+    "Status Messages rejected",
+    "Failed offers to AsyncExecutorProxy",
+];
+
+/// The label of system counter `id`, with `version` (such as `version=0.1.0 commit=abc`) where Aeron has one.
+///
+/// # Panics
+/// When `id` is above 45.
+pub fn system_label(id: usize, version: &str) -> String {
+    let label = SYSTEM_LABELS[id];
+    match id {
+        SYSTEM_ERRORS | SYSTEM_VERSION => format!("{label}: {version}"),
+        _ => label.to_owned(),
+    }
+}
