@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "this is the one place for it; every block carries its proof")]
 
 pub mod affinity;
+pub mod clock;
 pub mod mapped;
+pub mod memory;
 pub mod mmsg;
 pub mod uring;

@@ -1,0 +1,1 @@
+//! A network that misbehaves, for tests.
