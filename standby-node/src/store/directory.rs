@@ -1,0 +1,168 @@
+//! Where a node keeps its files, and the lock that keeps a second node out.
+//!
+//! ```text
+//! DIR/standby.lock           held with flock for as long as the node runs; "pid start-timestamp" of the holder
+//! DIR/archive/               archive.catalog, archive-mark.dat, <recording>-<position>.rec
+//! DIR/cluster/               recording.log, cluster-mark.dat, node-state.dat
+//! DIR/aeron/                 cnc.dat
+//! ```
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::{ControlFile, StoreError, sync_directory};
+
+/// A node's directory, created where needed and locked against other nodes until this value is dropped.
+///
+/// The lock goes with the process, however it ends, so that a node that was killed may be started again at
+/// once: whoever holds the lock knows that the previous holder is gone.
+#[derive(Debug)]
+pub struct NodeDirectory {
+    root: PathBuf,
+    holder: Holder,
+    previous: Option<Holder>,
+    _lock: ControlFile,
+}
+
+/// A process that holds, or held, the lock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// Process id, as that process sees it.
+    pub pid: u32,
+    /// When it took the lock, epoch milliseconds. Its mark files carry the same.
+    pub start_timestamp_ms: i64,
+}
+
+impl NodeDirectory {
+    /// Creates what is missing (directories with mode 0700, files with 0600) and takes the lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while another node runs here; [`StoreError::Io`] when something cannot be
+    /// created, with what to do about it.
+    pub fn open(root: &Path, now_ms: i64) -> Result<Self, StoreError> {
+        for directory in [root.to_owned(), root.join(ARCHIVE), root.join(CLUSTER), root.join(AERON)] {
+            create_directory(&directory)?;
+        }
+        let root = root.canonicalize().map_err(StoreError::io(root, "resolve it"))?;
+        sync_directory(&root)?;
+        let (lock, _) = ControlFile::open_or_create(&root.join(LOCK))?;
+        let previous = parse_holder(&lock.read(HOLDER_LENGTH_MAX)?);
+        match lock.file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked { path: lock.path, pid: previous.map(|holder| holder.pid) });
+            }
+            Err(std::fs::TryLockError::Error(source)) => {
+                return Err(StoreError::io(&lock.path, "lock it")(source));
+            }
+        }
+        // Read again: between the first look and the lock another node may have come and gone.
+        let previous = parse_holder(&lock.read(HOLDER_LENGTH_MAX)?);
+        let holder = Holder { pid: std::process::id(), start_timestamp_ms: now_ms };
+        let text = format!("{} {}\n", holder.pid, holder.start_timestamp_ms);
+        lock.set_length(0)?;
+        lock.write(0, text.as_bytes())?;
+        Ok(Self { root, holder, previous, _lock: lock })
+    }
+
+    /// The directory itself, as an absolute path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Holds the catalog, the archive's mark file and the segment files.
+    pub fn archive(&self) -> PathBuf {
+        self.root.join(ARCHIVE)
+    }
+
+    /// Holds the recording log, the cluster's mark file and the node state.
+    pub fn cluster(&self) -> PathBuf {
+        self.root.join(CLUSTER)
+    }
+
+    /// Holds cnc.dat.
+    pub fn aeron(&self) -> PathBuf {
+        self.root.join(AERON)
+    }
+
+    /// This process.
+    pub fn holder(&self) -> Holder {
+        self.holder
+    }
+
+    /// The node that ran here before, which no longer does.
+    pub fn previous_holder(&self) -> Option<Holder> {
+        self.previous
+    }
+}
+
+const ARCHIVE: &str = "archive";
+const CLUSTER: &str = "cluster";
+const AERON: &str = "aeron";
+const LOCK: &str = "standby.lock";
+const HOLDER_LENGTH_MAX: u64 = 64;
+
+fn create_directory(path: &Path) -> Result<(), StoreError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(StoreError::io(path, "create the directory")(error)),
+    }
+}
+
+fn parse_holder(bytes: &[u8]) -> Option<Holder> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (pid, start) = text.trim_end().split_once(' ')?;
+    Some(Holder { pid: pid.parse().ok()?, start_timestamp_ms: start.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_second_node_is_refused_and_told_the_pid_of_the_first() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("node");
+        let first = NodeDirectory::open(&root, 1000).unwrap();
+        let error = NodeDirectory::open(&root, 2000).unwrap_err().to_string();
+        let pid = std::process::id();
+        assert!(error.contains(&format!("another node runs in this directory (pid {pid})")), "{error}");
+        drop(first);
+        let second = NodeDirectory::open(&root, 3000).unwrap();
+        assert_eq!(second.previous_holder(), Some(Holder { pid, start_timestamp_ms: 1000 }));
+        assert_eq!(second.holder().start_timestamp_ms, 3000);
+    }
+
+    #[test]
+    fn only_the_owner_may_look_inside() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("node");
+        let directory = NodeDirectory::open(&root, 1).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&root), 0o700);
+        assert_eq!(mode(&directory.archive()), 0o700);
+        assert_eq!(mode(&root.join(LOCK)), 0o600);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_directory_is_named_with_a_next_step() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("archive"), "").unwrap();
+        let error = NodeDirectory::open(temp.path(), 1).unwrap_err().to_string();
+        assert!(error.contains("archive: cannot create the directory"), "{error}");
+        assert!(error.contains("move away what stands in its place"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_named_with_a_next_step() {
+        // /proc refuses new names even to root, who is not stopped by modes.
+        let error = NodeDirectory::open(Path::new("/proc/standby"), 1).unwrap_err().to_string();
+        assert!(error.starts_with("/proc/standby: cannot create the directory"), "{error}");
+        assert!(error.ends_with("; check the path"), "{error}");
+    }
+}
