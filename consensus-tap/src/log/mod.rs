@@ -15,6 +15,7 @@ mod snapshot_reader;
 #[cfg(test)]
 pub(crate) mod test_frames;
 
+pub(crate) use error::Version;
 pub use error::{FrameFault, LogError, LogFault, SnapshotError, SnapshotFault};
 pub use message_reader::MidMessage;
 pub use reader::{LogReader, LogStart, PollLimits};
