@@ -2,7 +2,7 @@
 //!
 //! No socket, file, clock or thread is touched here (the crate's `clippy.toml` holds it to that), so one
 //! seed can replay a bad night. Dependencies within the crate point one way:
-//! `wire, codec, channel <- image, publication <- endpoint <- archive, tap`, and
+//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive, tap`, and
 //! `wire, codec <- log <- module`; `file` stands alone.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -17,4 +17,5 @@ pub mod log;
 pub mod module;
 pub mod publication;
 pub mod tap;
+pub mod transport;
 pub mod wire;

@@ -1,1 +1,0 @@
-//! One socket's worth of images and publications: dispatch by frame type, stream and session.

@@ -1,0 +1,158 @@
+//! The last two terms of a stream, as frames.
+//!
+//! A byte of position p lies at `p mod (2 * term length)`. Frames never cross a term's end, so none wraps.
+
+use crate::wire::data::{BEGIN, END, HEADER_LENGTH, UNFRAGMENTED};
+use crate::wire::{DataFrame, DataHeader, FrameType, StreamTerms, align};
+
+/// The frames of a publication.
+#[derive(Debug)]
+pub(super) struct TermHistory {
+    terms: StreamTerms,
+    session_id: i32,
+    stream_id: i32,
+    bytes: Box<[u8]>,
+    /// Where the stream began here.
+    first_position: i64,
+    end_position: i64,
+}
+
+/// Whole frames that fit in one datagram. Padding comes last, as its header only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct HistoryPacket {
+    /// Bytes to send; 0 when no frame fits.
+    pub(super) length: usize,
+    /// How far they lead the stream.
+    pub(super) advance: i64,
+}
+
+impl TermHistory {
+    pub(super) fn new(terms: StreamTerms, position: i64, session_id: i32, stream_id: i32) -> Self {
+        let capacity = 2 * terms.term_length.bytes() as usize;
+        Self {
+            terms,
+            session_id,
+            stream_id,
+            bytes: vec![0; capacity].into_boxed_slice(),
+            first_position: position,
+            end_position: position,
+        }
+    }
+
+    pub(super) fn terms(&self) -> StreamTerms {
+        self.terms
+    }
+
+    /// The lowest position that is still here.
+    pub(super) fn start_position(&self) -> i64 {
+        self.first_position.max(self.end_position - self.bytes.len() as i64)
+    }
+
+    pub(super) fn end_position(&self) -> i64 {
+        self.end_position
+    }
+
+    /// Appends a message, in fragments if it is longer than one frame. What does not fit in the term is
+    /// padding, and the message begins the next term.
+    pub(super) fn append(&mut self, message: &[u8], mtu: usize) {
+        let payload_length_max = mtu - HEADER_LENGTH;
+        let whole_frame_count = message.len() / payload_length_max;
+        let rest_length = message.len() % payload_length_max;
+        let framed_length = if message.len() <= payload_length_max {
+            align(HEADER_LENGTH + message.len())
+        } else if rest_length == 0 {
+            whole_frame_count * mtu
+        } else {
+            whole_frame_count * mtu + align(HEADER_LENGTH + rest_length)
+        };
+        let room = (self.terms.term_end(self.end_position) - self.end_position) as usize;
+        if framed_length > room {
+            self.append_frame(FrameType::Pad, UNFRAGMENTED, room, &[]);
+        }
+        if message.is_empty() {
+            self.append_frame(FrameType::Data, UNFRAGMENTED, HEADER_LENGTH, &[]);
+            return;
+        }
+        let mut flags = BEGIN;
+        let mut fragments = message.chunks(payload_length_max).peekable();
+        while let Some(fragment) = fragments.next() {
+            if fragments.peek().is_none() {
+                flags |= END;
+            }
+            self.append_frame(FrameType::Data, flags, HEADER_LENGTH + fragment.len(), fragment);
+            flags = 0;
+        }
+    }
+
+    /// The whole frames from `position` on that fit in `room` bytes, within one term.
+    ///
+    /// `position` may come from a peer: where no frame of ours begins there, there is no packet. A payload
+    /// that looks like a frame of ours at its own place is one of our frames in all that matters: what is
+    /// sent are bytes of this stream's history, within its bounds.
+    pub(super) fn packet_at(&self, position: i64, room: usize) -> HistoryPacket {
+        let mut packet = HistoryPacket { length: 0, advance: 0 };
+        let term_end = self.terms.term_end(position);
+        loop {
+            let at = position + packet.advance;
+            if at >= self.end_position.min(term_end) || packet.length + HEADER_LENGTH > room {
+                return packet;
+            }
+            let Some(frame) = self.frame_at(at) else { return packet };
+            let advance = frame.aligned_length();
+            let length = if frame.is_padding() { HEADER_LENGTH } else { advance };
+            if packet.length + length > room || at + advance as i64 > self.end_position.min(term_end) {
+                return packet;
+            }
+            packet.length += length;
+            packet.advance += advance as i64;
+            if frame.is_padding() {
+                return packet;
+            }
+        }
+    }
+
+    /// Bytes as they lie in the history, within one term.
+    pub(super) fn bytes_at(&self, position: i64, length: usize) -> &[u8] {
+        let index = self.index(position);
+        &self.bytes[index..index + length]
+    }
+
+    fn frame_at(&self, position: i64) -> Option<DataFrame<'_>> {
+        if position < self.start_position() {
+            return None;
+        }
+        let term_rest = (self.terms.term_end(position) - position) as usize;
+        let frame = DataFrame::parse(self.bytes_at(position, term_rest)).ok()?;
+        let is_ours = frame.term_offset() == self.terms.term_offset(position)
+            && frame.term_id() == self.terms.term_id(position)
+            && frame.session_id() == self.session_id
+            && frame.stream_id() == self.stream_id
+            && !frame.is_heartbeat();
+        is_ours.then_some(frame)
+    }
+
+    fn append_frame(&mut self, frame_type: FrameType, flags: u8, frame_length: usize, payload: &[u8]) {
+        let position = self.end_position;
+        let header = DataHeader {
+            frame_length: frame_length as i32,
+            flags,
+            frame_type,
+            term_offset: self.terms.term_offset(position),
+            session_id: self.session_id,
+            stream_id: self.stream_id,
+            term_id: self.terms.term_id(position),
+            reserved_value: 0,
+        };
+        let index = self.index(position);
+        let payload_end = index + HEADER_LENGTH + payload.len();
+        self.bytes[index..index + HEADER_LENGTH].copy_from_slice(&header.encode());
+        self.bytes[index + HEADER_LENGTH..payload_end].copy_from_slice(payload);
+        // The alignment is sent too, and must not carry what lay here two terms ago.
+        self.bytes[payload_end..index + align(HEADER_LENGTH + payload.len())].fill(0);
+        self.end_position += align(frame_length) as i64;
+    }
+
+    fn index(&self, position: i64) -> usize {
+        (position & (self.bytes.len() as i64 - 1)) as usize
+    }
+}
