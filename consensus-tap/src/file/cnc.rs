@@ -189,7 +189,7 @@ impl CncLayout {
             let length = i32_at(at);
             usize::try_from(length)
                 .ok()
-                .filter(|bytes| *bytes >= trailer + unit && (bytes - trailer) % unit == 0)
+                .filter(|bytes| *bytes >= trailer + unit && (bytes - trailer).is_multiple_of(unit))
                 .ok_or(CncFormatError::SectionLength { section, length })
         };
         let layout = Self {

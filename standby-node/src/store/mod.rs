@@ -5,9 +5,17 @@
 //! name the path and the next step. Lengths of files grow sparsely; a full disk is an error of the write.
 
 pub mod catalog;
+pub mod cnc;
+pub mod counters;
 pub mod directory;
+pub mod error_log;
 pub mod mark;
 pub mod recording_log;
+pub mod recording_reader;
+pub mod recording_syncer;
+pub mod recording_writer;
+pub mod segment;
+pub mod segment_preparer;
 
 use std::fs::{File, OpenOptions};
 use std::io;

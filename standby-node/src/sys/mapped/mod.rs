@@ -33,7 +33,16 @@ pub struct MappedFile {
     map: MmapRaw,
     file: File,
     path: PathBuf,
-    writable: bool,
+    access: Access,
+}
+
+/// What a mapping may be used for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Access {
+    Read,
+    /// Mapped as for writing, but never written: the file may still have holes.
+    Sync,
+    Write,
 }
 
 /// Why a file could not be created, mapped or synced.
@@ -83,7 +92,7 @@ impl MappedFile {
             let _ = std::fs::remove_file(path);
             io_error("allocate", path, source)
         })?;
-        Self::map(file, path, true)
+        Self::map(file, path, Access::Write)
     }
 
     /// Maps an existing file for reading and writing, and allocates what is sparse of it.
@@ -99,7 +108,7 @@ impl MappedFile {
             .map_err(|source| io_error("open", path, source))?;
         let length = checked_length(&file, path, expected_length)?;
         allocate(&file, length).map_err(|source| io_error("allocate", path, source))?;
-        Self::map(file, path, true)
+        Self::map(file, path, Access::Write)
     }
 
     /// Maps an existing file for reading.
@@ -109,7 +118,26 @@ impl MappedFile {
     pub fn open_read_only(path: &Path, expected_length: Option<usize>) -> Result<Self, MapError> {
         let file = File::open(path).map_err(|source| io_error("open", path, source))?;
         checked_length(&file, path, expected_length)?;
-        Self::map(file, path, false)
+        Self::map(file, path, Access::Read)
+    }
+
+    /// Maps an existing file only to sync what others write to it.
+    ///
+    /// # Errors
+    /// As [`Self::open_writable`].
+    pub fn open_for_sync(path: &Path, expected_length: Option<usize>) -> Result<Self, MapError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|source| io_error("open", path, source))?;
+        checked_length(&file, path, expected_length)?;
+        Self::map(file, path, Access::Sync)
+    }
+
+    /// Whether stores may be made through this mapping.
+    pub fn is_writable(&self) -> bool {
+        self.access == Access::Write
     }
 
     /// Bytes mapped.
@@ -131,7 +159,7 @@ impl MappedFile {
     /// # Panics
     /// When the file is mapped read-only or the range lies beyond its end.
     pub fn populate(&mut self, offset: usize, length: usize) -> Result<(), MapError> {
-        assert!(self.writable, "a read-only mapping takes no write faults");
+        assert!(self.is_writable(), "only a writable mapping takes write faults");
         let end = self.checked_end(offset, length);
         let first_page = offset - offset % PAGE_LENGTH;
         match self.map.advise_range(Advice::PopulateWrite, first_page, end - first_page) {
@@ -157,7 +185,7 @@ impl MappedFile {
     /// # Panics
     /// When the file is mapped read-only (the kernel would silently do nothing) or the range lies beyond its end.
     pub fn sync_range(&self, offset: usize, length: usize) -> Result<(), MapError> {
-        assert!(self.writable, "only a mapping of a file opened for writing can be synced");
+        assert!(self.access != Access::Read, "only a mapping of a file opened for writing can be synced");
         let _ = self.checked_end(offset, length);
         self.map.flush_range(offset, length).map_err(|source| io_error("sync", &self.path, source))
     }
@@ -180,11 +208,14 @@ impl MappedFile {
         Ok(())
     }
 
-    fn map(file: File, path: &Path, writable: bool) -> Result<Self, MapError> {
+    fn map(file: File, path: &Path, access: Access) -> Result<Self, MapError> {
         let options = MmapOptions::new();
-        let map = if writable { options.map_raw(&file) } else { options.map_raw_read_only(&file) };
+        let map = match access {
+            Access::Read => options.map_raw_read_only(&file),
+            Access::Sync | Access::Write => options.map_raw(&file),
+        };
         let map = map.map_err(|source| io_error("map", path, source))?;
-        Ok(Self { map, file, path: path.to_owned(), writable })
+        Ok(Self { map, file, path: path.to_owned(), access })
     }
 
     /// End of a range within the mapping.

@@ -50,7 +50,7 @@ impl SegmentMap {
     /// # Panics
     /// When the file is mapped read-only.
     pub fn new(file: MappedFile, base_position: i64, published: Published) -> Self {
-        assert!(file.writable, "a writer needs a writable mapping");
+        assert!(file.is_writable(), "a writer needs a writable mapping");
         Self { file, base_position, published }
     }
 

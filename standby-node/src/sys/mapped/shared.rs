@@ -27,7 +27,7 @@ impl SharedFile {
 
     /// Whether [`Self::atomic_i64`], [`Self::atomic_i32`] and [`Self::copy_in`] may be used.
     pub fn is_writable(&self) -> bool {
-        self.file.writable
+        self.file.is_writable()
     }
 
     /// The file itself, to sync or name it.

@@ -1,0 +1,460 @@
+//! Writes a recording: runs of frames, copied once from the datagram into the mapped segment file.
+//!
+//! Invariants, which a `kill -9` at any moment leaves intact:
+//! - Bytes are only added at the recorded position. Of a run, the length of the first frame is stored last, with
+//!   Release: whoever scans the file finds the whole run or none of it.
+//! - Nothing but zeros lies behind the recorded position, except while a tail of an earlier life waits to be
+//!   confirmed (below).
+//! - The next segment gets its final name only after the last length of the one before is stored, and at once.
+//!
+//! **The tail.** After a power cut a recording is opened at its durable position, though its files hold frames
+//! beyond. These are kept, unread. What is appended then is compared with them: equal frames are confirmed where
+//! they lie, the first that differs discards the rest. [`RecordingWriter::accept_tail`] takes them unconfirmed.
+
+use std::path::{Path, PathBuf};
+
+use consensus_tap::file::segment::{FRAME_HEADER_LENGTH, FrameHeader, RecordingGeometry, ScanEnd, scan};
+
+use super::recording_reader::RecordingReader;
+use super::segment::{SegmentError, open_whole, remove, segment_bases};
+use super::segment_preparer::SegmentSupply;
+use crate::sys::mapped::{MappedFile, Published, SegmentMap};
+
+/// The one writer of a recording. Lives on the receive thread.
+#[derive(Debug)]
+pub struct RecordingWriter {
+    directory: PathBuf,
+    geometry: RecordingGeometry,
+    published: Published,
+    recorded_position: i64,
+    tail_end: i64,
+    segment: SegmentMap,
+    supply: Option<SegmentSupply>,
+    recorded: RecordingReader,
+    frame_starts: FrameStarts,
+    late_segment_count: u64,
+}
+
+/// Why a run was not recorded. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The run does not begin where the recording ends.
+    #[error("the run begins at {found}, the recording ends at {expected}")]
+    NotContiguous {
+        /// The recorded position.
+        expected: i64,
+        /// Position of the run.
+        found: i64,
+    },
+    /// The run is not made of whole, aligned frames of this recording, each with the term id and offset of its
+    /// position, and padding only at its end.
+    #[error("no frame of recording {recording_id} begins at position {position} of the run")]
+    BadFrame {
+        /// Which recording.
+        recording_id: i64,
+        /// Position where a frame should begin.
+        position: i64,
+    },
+    /// The frames belong to another stream: tools would refuse the recording.
+    #[error("the run is of stream {found}, the recording of stream {expected}")]
+    UnexpectedStream {
+        /// Stream id of the recording.
+        expected: i32,
+        /// Stream id of a frame.
+        found: i32,
+    },
+    /// The run goes on behind the end of its term, and so may leave the segment.
+    #[error("the run crosses the end of a term at position {term_end}")]
+    CrossesTerm {
+        /// Where the term ends.
+        term_end: i64,
+    },
+    /// The segment is full, and the next one cannot be created.
+    #[error("no next segment at position {position}: {source}")]
+    NextSegment {
+        /// Its base position.
+        position: i64,
+        /// What failed.
+        source: SegmentError,
+    },
+}
+
+impl RecordingWriter {
+    /// Creates the first segment of a new recording in `directory`. Segments that follow come from `supply`; with
+    /// none, each is created when it is needed.
+    ///
+    /// # Errors
+    /// [`SegmentError`], above all [`SegmentError::Exists`] when the recording has a segment already.
+    pub fn create(
+        directory: &Path,
+        geometry: RecordingGeometry,
+        supply: Option<SegmentSupply>,
+    ) -> Result<Self, SegmentError> {
+        if let Some(base) = segment_bases(directory, &geometry)?.first() {
+            return Err(SegmentError::Exists { path: directory.join(geometry.segment_name(*base)) });
+        }
+        Self::open(directory, geometry, geometry.start_position(), geometry.start_position(), supply)
+    }
+
+    /// Opens a recording to be extended from `position`, a boundary of frames. What its files hold from there to
+    /// `tail_end` is kept as the tail; with `tail_end` the same as `position` there is none. Behind `tail_end`,
+    /// which [`recover`](super::segment::recover) found, the files must be zero.
+    ///
+    /// Pre-faults the rest of the segment, so it may block for long.
+    ///
+    /// # Errors
+    /// [`SegmentError`] when the files cannot be used.
+    ///
+    /// # Panics
+    /// When the positions are not in order: start position, `position`, `tail_end`.
+    pub fn open(
+        directory: &Path,
+        geometry: RecordingGeometry,
+        position: i64,
+        tail_end: i64,
+        supply: Option<SegmentSupply>,
+    ) -> Result<Self, SegmentError> {
+        assert!(geometry.start_position() <= position, "{position} lies before the recording");
+        assert!(position <= tail_end, "the tail ends at {tail_end}, before {position}");
+        let base_position = geometry.segment_base(position);
+        let path = directory.join(geometry.segment_name(base_position));
+        let mut frame_starts = FrameStarts::new(geometry.start_position());
+        let offset = geometry.segment_offset(position);
+        let file = if path.exists() {
+            let segment = open_whole(&path, &geometry, base_position)?;
+            let first_offset = geometry.first_frame_offset(base_position);
+            let found = scan(&geometry, base_position, segment.bytes(0, offset), first_offset, |at| {
+                frame_starts.note(base_position + at as i64);
+            });
+            if found.end != ScanEnd::Full || found.stop_offset != offset {
+                return Err(SegmentError::NotAFrameBoundary { path, position });
+            }
+            segment.into_file()
+        } else {
+            create_segment(directory, &geometry, base_position)?
+        };
+        let published = Published::new(position);
+        let mut segment = SegmentMap::new(file, base_position, published.clone());
+        segment.populate_from(offset)?;
+        if let Some(supply) = &supply {
+            supply.want(geometry.segment_end(position));
+        }
+        let recorded = RecordingReader::new(directory, geometry, published.clone());
+        Ok(Self {
+            directory: directory.to_owned(),
+            geometry,
+            published,
+            recorded_position: position,
+            tail_end,
+            segment,
+            supply,
+            recorded,
+            frame_starts,
+            late_segment_count: 0,
+        })
+    }
+
+    /// Position behind the last recorded frame.
+    pub fn recorded_position(&self) -> i64 {
+        self.recorded_position
+    }
+
+    /// Position behind the last frame that the files hold, recorded or not: equal to
+    /// [`Self::recorded_position`] when there is no tail.
+    pub fn tail_end(&self) -> i64 {
+        self.tail_end.max(self.recorded_position)
+    }
+
+    /// What tells readers and the syncer how far they may go.
+    pub fn published(&self) -> Published {
+        self.published.clone()
+    }
+
+    /// The recording's shape.
+    pub fn geometry(&self) -> &RecordingGeometry {
+        &self.geometry
+    }
+
+    /// How many segments this thread had to create itself, because the prepared one was late: each stalled it.
+    pub fn late_segment_count(&self) -> u64 {
+        self.late_segment_count
+    }
+
+    /// Records a run of frames that begins at `position`, and publishes it. The bytes go in as they are.
+    ///
+    /// A run is what datagrams carry: whole frames, padded to 32 bytes each, within one term. A padding frame
+    /// comes as its header alone, last in the run, and advances the position by its whole length.
+    ///
+    /// When the run fills the segment, the next one is put in place before this returns. Should that fail, the
+    /// run is recorded all the same, and the next call tries again.
+    ///
+    /// # Errors
+    /// [`RecordError`]; nothing of the run is recorded then.
+    pub fn append(&mut self, position: i64, frames: &[u8]) -> Result<(), RecordError> {
+        if position != self.recorded_position {
+            return Err(RecordError::NotContiguous { expected: self.recorded_position, found: position });
+        }
+        if position == self.segment_end() {
+            self.next_segment()?;
+        }
+        let end = self.checked_end(position, frames)?;
+        let Some((length, rest)) = frames.split_first_chunk() else {
+            return Ok(());
+        };
+
+        let confirmed = position < self.tail_end && self.confirms_tail(position, end, frames);
+        if !confirmed {
+            if position < self.tail_end {
+                self.discard_tail()
+                    .map_err(|source| RecordError::NextSegment { position: self.segment_end(), source })?;
+            }
+            let offset = (position - self.segment.base_position()) as usize;
+            self.segment.copy_in(offset + length.len(), rest);
+            self.segment.store_length_release(offset, i32::from_le_bytes(*length));
+        }
+        self.segment.publish(end);
+        self.recorded_position = end;
+        self.frame_starts.note(position);
+        if end == self.segment_end() {
+            // The run is recorded, so an error here is not the run's: the next call meets and reports it.
+            let _ = self.next_segment();
+        }
+        Ok(())
+    }
+
+    /// Whether the frames of a run that begins at `position` are the ones recorded there, their session and stream
+    /// ids apart: another source replays the same log under other ids. Frames at or behind the recorded position
+    /// are not compared.
+    ///
+    /// # Errors
+    /// [`SegmentError`] when the segment cannot be read: that tells nothing about the frames.
+    ///
+    /// # Panics
+    /// When `position` lies before the start of the recording.
+    pub fn matches(&mut self, position: i64, frames: &[u8]) -> Result<bool, SegmentError> {
+        let mut at = position;
+        let mut rest = frames;
+        while at < self.recorded_position && !rest.is_empty() {
+            let Some(frame) = FrameHeader::parse(rest).filter(|frame| frame.fits(&self.geometry, at)) else {
+                return Ok(false);
+            };
+            let frame_end = at + i64::from(frame.aligned_length());
+            let Some(received) = rest.get(..wire_length(&frame)) else {
+                return Ok(false);
+            };
+            if frame_end > self.recorded_position {
+                return Ok(false);
+            }
+            // A frame lies within one term, so its bytes are contiguous.
+            let recorded = self.recorded.frames(at, frame_end)?;
+            if !is_same_frame(recorded, received) {
+                return Ok(false);
+            }
+            rest = rest.get(frame.aligned_length() as usize..).unwrap_or_default();
+            at = frame_end;
+        }
+        Ok(true)
+    }
+
+    /// Position of a frame's first byte, as near below or at `position` as is known: at most about 16 KiB below
+    /// for what this writer recorded last, else the beginning of the term. Never below the start position.
+    ///
+    /// # Panics
+    /// When `position` lies before the start of the recording.
+    pub fn frame_start_at_or_before(&self, position: i64) -> i64 {
+        assert!(position >= self.geometry.start_position(), "{position} lies before the recording");
+        if position >= self.recorded_position {
+            return self.recorded_position;
+        }
+        let term_start = self.geometry.term_base(position).max(self.geometry.start_position());
+        self.frame_starts.at_or_before(position).map_or(term_start, |start| start.max(term_start))
+    }
+
+    /// Takes the tail as recorded, though no source confirmed it, and returns the recorded position.
+    ///
+    /// # Errors
+    /// [`RecordError::NextSegment`] when a segment of the tail cannot be mapped; what lies before it is taken.
+    pub fn accept_tail(&mut self) -> Result<i64, RecordError> {
+        while self.recorded_position < self.tail_end {
+            let end = self.tail_end.min(self.segment_end());
+            self.segment.publish(end);
+            self.recorded_position = end;
+            if end == self.segment_end() {
+                self.next_segment()?;
+            }
+        }
+        Ok(self.recorded_position)
+    }
+
+    fn segment_end(&self) -> i64 {
+        self.segment.base_position() + i64::from(self.geometry.segment_length())
+    }
+
+    /// Checks a run and returns the position behind it.
+    fn checked_end(&self, position: i64, frames: &[u8]) -> Result<i64, RecordError> {
+        let recording_id = self.geometry.recording_id();
+        let term_end = self.geometry.term_end(position);
+        let mut at = position;
+        let mut rest = frames;
+        while !rest.is_empty() {
+            if at == term_end {
+                return Err(RecordError::CrossesTerm { term_end });
+            }
+            let bad_frame = RecordError::BadFrame { recording_id, position: at };
+            let Some(frame) = FrameHeader::parse(rest).filter(|frame| frame.fits(&self.geometry, at)) else {
+                return Err(bad_frame);
+            };
+            if frame.stream_id != self.geometry.stream_id() {
+                let expected = self.geometry.stream_id();
+                return Err(RecordError::UnexpectedStream { expected, found: frame.stream_id });
+            }
+            let occupied =
+                if frame.is_padding { FRAME_HEADER_LENGTH } else { frame.aligned_length() as usize };
+            rest = rest.get(occupied..).ok_or(bad_frame)?;
+            at += i64::from(frame.aligned_length());
+            if frame.is_padding && !rest.is_empty() {
+                return Err(RecordError::BadFrame { recording_id, position: at });
+            }
+        }
+        Ok(at)
+    }
+
+    /// Whether the tail holds the very frames of a run that was checked to be well formed.
+    fn confirms_tail(&self, position: i64, end: i64, frames: &[u8]) -> bool {
+        if end > self.tail_end {
+            return false;
+        }
+        let mut offset = (position - self.segment.base_position()) as usize;
+        let mut rest = frames;
+        while let Some(frame) = FrameHeader::parse(rest) {
+            let length = wire_length(&frame);
+            if !is_same_frame(self.segment.bytes(offset, length), &rest[..length]) {
+                return false;
+            }
+            offset += frame.aligned_length() as usize;
+            rest = rest.get(frame.aligned_length() as usize..).unwrap_or_default();
+        }
+        true
+    }
+
+    /// Zeroes what the files hold behind the recorded position, the last segment first: a crash in between leaves
+    /// a shorter tail.
+    fn discard_tail(&mut self) -> Result<(), SegmentError> {
+        let segment_end = self.segment_end();
+        let mut base = self.geometry.segment_base(self.tail_end);
+        while base >= segment_end {
+            let path = self.directory.join(self.geometry.segment_name(base));
+            if path.exists() {
+                remove(&path)?;
+            }
+            base -= i64::from(self.geometry.segment_length());
+        }
+        let offset = (self.recorded_position - self.segment.base_position()) as usize;
+        let tail_end = self.tail_end.min(segment_end);
+        // The first length goes first, so that a crash leaves no frame in front of zeros.
+        self.segment.store_length_release(offset, 0);
+        self.segment.zero(offset, (tail_end - self.recorded_position) as usize);
+        self.tail_end = self.recorded_position;
+        Ok(())
+    }
+
+    fn next_segment(&mut self) -> Result<(), RecordError> {
+        let base_position = self.segment_end();
+        let file = self
+            .next_file(base_position)
+            .map_err(|source| RecordError::NextSegment { position: base_position, source })?;
+        let next = SegmentMap::new(file, base_position, self.published.clone());
+        let full = std::mem::replace(&mut self.segment, next).into_file();
+        if let Some(supply) = &mut self.supply {
+            supply.retire(full);
+            supply.want(base_position + i64::from(self.geometry.segment_length()));
+        }
+        Ok(())
+    }
+
+    fn next_file(&mut self, base_position: i64) -> Result<MappedFile, SegmentError> {
+        let path = self.directory.join(self.geometry.segment_name(base_position));
+        if path.exists() {
+            // Only a tail may already have what comes next.
+            if self.tail_end < base_position {
+                return Err(SegmentError::Exists { path });
+            }
+            if let Some(supply) = &mut self.supply
+                && let Some(needless) = supply.take(base_position)
+            {
+                supply.retire(needless);
+            }
+            let length = self.geometry.segment_length() as usize;
+            return Ok(MappedFile::open_writable(&path, Some(length))?);
+        }
+        if let Some(mut file) = self.supply.as_mut().and_then(|supply| supply.take(base_position)) {
+            file.rename(&path)?;
+            return Ok(file);
+        }
+        self.late_segment_count += 1;
+        create_segment(&self.directory, &self.geometry, base_position)
+    }
+}
+
+/// Creates a segment under a passing name, so that one with its final name always has its full length.
+fn create_segment(
+    directory: &Path,
+    geometry: &RecordingGeometry,
+    base_position: i64,
+) -> Result<MappedFile, SegmentError> {
+    // The preparer may be working on a file with the plain prepared name.
+    let passing = directory.join(format!("{}.late", geometry.prepared_name(base_position)));
+    if passing.exists() {
+        remove(&passing)?;
+    }
+    let mut file = MappedFile::create(&passing, geometry.segment_length() as usize)?;
+    file.rename(&directory.join(geometry.segment_name(base_position)))?;
+    Ok(file)
+}
+
+/// Bytes of a frame that are sent and recorded, without its alignment.
+fn wire_length(frame: &FrameHeader) -> usize {
+    if frame.is_padding { FRAME_HEADER_LENGTH } else { frame.length as usize }
+}
+
+/// Compares frames from their first byte on, session id and stream id apart, over the length of `received`.
+fn is_same_frame(recorded: &[u8], received: &[u8]) -> bool {
+    const IDS: std::ops::Range<usize> = 12..20;
+    let Some(recorded) = recorded.get(..received.len()) else {
+        return false;
+    };
+    recorded[..IDS.start] == received[..IDS.start] && recorded[IDS.end..] == received[IDS.end..]
+}
+
+/// Where some of the frames recorded last begin: one about every 16 KiB, over at least 256 KiB.
+#[derive(Debug)]
+struct FrameStarts {
+    starts: [i64; FrameStarts::COUNT],
+    next: usize,
+    last: i64,
+}
+
+impl FrameStarts {
+    const COUNT: usize = 32;
+    const SPACING: i64 = 16 * 1024;
+    const NONE: i64 = i64::MAX;
+
+    fn new(start_position: i64) -> Self {
+        Self { starts: [Self::NONE; Self::COUNT], next: 0, last: start_position - Self::SPACING }
+    }
+
+    fn note(&mut self, position: i64) {
+        if position - self.last >= Self::SPACING {
+            self.starts[self.next % Self::COUNT] = position;
+            self.next = self.next.wrapping_add(1);
+            self.last = position;
+        }
+    }
+
+    fn at_or_before(&self, position: i64) -> Option<i64> {
+        self.starts.iter().copied().filter(|start| *start <= position).max()
+    }
+}
+
+#[cfg(test)]
+mod tests;
