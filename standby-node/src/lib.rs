@@ -1,8 +1,23 @@
-//! The runtime of a warm standby: threads, sockets, files. See `topology` for who runs where.
+//! The runtime of a warm standby: threads, sockets, files.
+//!
+//! A user's binary calls [`launch`] with a configuration and its services, or [`cli::main`] to get every operator
+//! verb with them. [`topology`] shows which agent runs where.
 #![deny(unsafe_code)]
 
 pub mod agent;
 pub mod audit;
+pub mod cli;
+pub mod config;
+mod launch;
 pub mod net;
+mod progress;
+pub mod recordings;
+pub mod service_start;
+pub mod signs_of_life;
+pub mod starting;
+pub mod status;
 pub mod store;
 pub mod sys;
+pub mod topology;
+
+pub use launch::{LaunchError, NodeHandle, launch};

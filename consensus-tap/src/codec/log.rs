@@ -9,6 +9,8 @@
 //! log's own unit. The other layouts stand with their types. Source: `aeron-cluster-codecs.xml` of
 //! Aeron 1.51, schema version 16. Readers ignore MembershipChangeEvent(25) and templates they do not know.
 
+pub use service_api::{CloseReason, ClusterTimeUnit};
+
 use super::sbe::{DecodeError, Encoder, Message, MessageHeader, NULL_I32};
 
 /// Schema id of every message between, into and out of cluster members.
@@ -371,7 +373,7 @@ impl NewLeadershipTermEvent {
             term_base_log_position: message.i64(24),
             leader_member_id: message.i32(32),
             log_session_id: message.i32(36),
-            time_unit: ClusterTimeUnit::from_code(message.i32(40))?,
+            time_unit: time_unit_from_code(message.i32(40))?,
             app_version: null_as_zero(message.i32(44)),
         })
     }
@@ -387,38 +389,6 @@ impl NewLeadershipTermEvent {
             .i32(self.log_session_id)
             .i32(self.time_unit.code())
             .i32(self.app_version);
-    }
-}
-
-/// Why a session closed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CloseReason {
-    /// The client asked.
-    ClientAction,
-    /// A service asked.
-    ServiceAction,
-    /// The client fell silent, or the cluster restarted.
-    Timeout,
-}
-
-impl CloseReason {
-    /// The wire's code.
-    pub const fn code(self) -> i32 {
-        match self {
-            Self::ClientAction => 0,
-            Self::ServiceAction => 1,
-            Self::Timeout => 2,
-        }
-    }
-
-    /// The reason with this code, `None` for any other, null included.
-    pub const fn from_code(code: i32) -> Option<Self> {
-        match code {
-            0 => Some(Self::ClientAction),
-            1 => Some(Self::ServiceAction),
-            2 => Some(Self::Timeout),
-            _ => None,
-        }
     }
 }
 
@@ -454,37 +424,15 @@ impl ClusterAction {
     }
 }
 
-/// Unit of cluster time.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ClusterTimeUnit {
-    /// Milliseconds, the default.
-    Millis,
-    /// Microseconds.
-    Micros,
-    /// Nanoseconds.
-    Nanos,
-}
-
-impl ClusterTimeUnit {
-    /// The wire's code.
-    pub const fn code(self) -> i32 {
-        match self {
-            Self::Millis => 0,
-            Self::Micros => 1,
-            Self::Nanos => 2,
-        }
-    }
-
-    /// The unit with this code; null is milliseconds, which old versions meant without saying so.
-    ///
-    /// # Errors
-    /// [`EventError::UnknownValue`] for any other code.
-    pub const fn from_code(code: i32) -> Result<Self, EventError> {
-        match code {
-            0 | NULL_I32 => Ok(Self::Millis),
-            1 => Ok(Self::Micros),
-            2 => Ok(Self::Nanos),
-            value => Err(EventError::UnknownValue { field: "timeUnit", value }),
+/// The unit with this code; null is milliseconds, which old versions meant without saying so.
+///
+/// # Errors
+/// [`EventError::UnknownValue`] for any other code.
+pub(super) fn time_unit_from_code(code: i32) -> Result<ClusterTimeUnit, EventError> {
+    match code {
+        NULL_I32 => Ok(ClusterTimeUnit::Millis),
+        value => {
+            ClusterTimeUnit::from_code(value).ok_or(EventError::UnknownValue { field: "timeUnit", value })
         }
     }
 }

@@ -15,7 +15,7 @@
 
 use super::log::{
     CloseReason, ClusterTimeUnit, EventError, SCHEMA_ID, SESSION_HEADER_LENGTH, SessionMessage, header,
-    null_as_zero, require_block,
+    null_as_zero, require_block, time_unit_from_code,
 };
 use super::sbe::{DecodeError, Encoder, HEADER_LENGTH, Message, NULL_I32, NULL_I64};
 
@@ -109,7 +109,7 @@ impl SnapshotMarker {
             leadership_term_id: message.i64(16),
             index: message.i32(24),
             mark: SnapshotMark::from_code(message.i32(28))?,
-            time_unit: ClusterTimeUnit::from_code(message.i32(32))?,
+            time_unit: time_unit_from_code(message.i32(32))?,
             app_version: null_as_zero(message.i32(36)),
         })
     }

@@ -85,3 +85,16 @@ pub enum UnavailableReason {
     /// The subscription was removed.
     Closed,
 }
+
+impl UnavailableReason {
+    /// In words.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::EndOfStream => "the sender closed it",
+            Self::Revoked => "the sender revoked it",
+            Self::TimedOut => "the sender fell silent",
+            Self::Refused => "we refused it",
+            Self::Closed => "we closed it",
+        }
+    }
+}

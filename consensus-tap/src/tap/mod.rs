@@ -1,1 +1,516 @@
-//! Whom to follow, from where, how far.
+//! Whom to follow, from where, how far: the way from a list of consensus endpoints to committed log bytes.
+//!
+//! ```text
+//!             BackupResponse     connected        set recorded        described, opened
+//!  Querying ───────────────> Connecting ──> Fetching ──────────> Describing ──────────> Refreshing
+//!     ^  ^                        │  (no log yet)                     ^                     │ a fresh
+//!     │  │                        └───────────(log is here)───────────┘                     │ BackupResponse
+//!     │  └──────── source lost, for whatever reason, at any step ───────────┐               v
+//!     │                                                                Following <── bounded replay
+//!  Halted (LOG_PURGED, DIVERGED, FAILED): files kept, nothing more is asked
+//! ```
+//! Invariants: bytes come only from a replay that is bounded by the commit-position counter of the member that
+//! sends it, and the counter's id was told by that member after our archive session was up; there is one
+//! source at a time; a replay begins below our end and what overlaps is compared before anything is appended.
+
+mod action;
+mod archive_link;
+mod candidates;
+mod config;
+mod consensus_link;
+mod following;
+mod inbox;
+mod lag;
+mod log_replay;
+mod recorder;
+mod snapshot_fetch;
+mod source;
+mod sourcing;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+pub use self::action::{TapAction, TapReport};
+pub use self::config::{ReplayStart, Routing, SECOND_NS, SourceType, TapConfig};
+pub use self::lag::LagTracker;
+pub use self::recorder::{RecordFailed, Recorder, RecordingKey};
+pub use self::source::{Source, SourceError};
+pub use crate::codec::consensus::SnapshotEntry;
+
+use self::archive_link::ArchiveLink;
+use self::candidates::Candidates;
+use self::consensus_link::ConsensusLink;
+use self::inbox::Inbox;
+use self::log_replay::{LogReplay, ReplayOutcome};
+use self::snapshot_fetch::SnapshotFetch;
+use crate::archive::{CorrelationId, Recording};
+use crate::endpoint::{Endpoint, EndpointEvent, Transmit, TransportCounters};
+use crate::image::{ImageKey, ImageSink, Refused, SubscriptionId, SubscriptionParams};
+
+/// Follows a cluster's log. Bytes and time in, datagrams, recorded bytes and [`TapAction`]s out.
+#[derive(Debug)]
+pub struct Tap {
+    config: TapConfig,
+    endpoint: Endpoint,
+    consensus_subscription: SubscriptionId,
+    inbox: Inbox,
+    candidates: Candidates,
+    phase: Phase,
+    link: Option<ConsensusLink>,
+    source: Option<Source>,
+    archive: Option<ArchiveLink>,
+    replay: Option<LogReplay>,
+    /// Where the log begins after a fetched snapshot set, until a log recording is open.
+    fetched_log_position: Option<i64>,
+    position_query: Option<CorrelationId>,
+    timers: Timers,
+    actions: VecDeque<TapAction>,
+    status: TapStatus,
+    random: u64,
+    next_correlation_id: i64,
+}
+
+/// What the tap waits for.
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Pausing { until_ns: u64 },
+    Querying,
+    Connecting,
+    Fetching(Box<SnapshotFetch>),
+    Describing { correlation_id: CorrelationId },
+    Opening { descriptor: Box<Recording> },
+    Refreshing { descriptor: Box<Recording> },
+    Following,
+    Halted,
+}
+
+/// Where an operator sees the tap: the value of the standby state counter (type 220).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(i64)]
+pub enum TapState {
+    /// Looking for a member that answers.
+    #[default]
+    BackupQuery = 0,
+    /// Opening a session with the member's archive.
+    ArchiveConnect = 1,
+    /// Fetching the members' snapshots.
+    SnapshotRetrieve = 2,
+    /// Asking for the log's replay.
+    LogReplay = 3,
+    /// The log arrives.
+    Following = 4,
+    /// The members no longer have the log that would continue ours; `reseed` is needed.
+    LogPurged = 5,
+    /// A member's committed log is not a continuation of ours; `reseed` is needed.
+    Diverged = 6,
+    /// The recording could not go on.
+    Failed = 7,
+}
+
+impl TapState {
+    /// The state's name, as operators see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BackupQuery => "BACKUP_QUERY",
+            Self::ArchiveConnect => "ARCHIVE_CONNECT",
+            Self::SnapshotRetrieve => "SNAPSHOT_RETRIEVE",
+            Self::LogReplay => "LOG_REPLAY",
+            Self::Following => "FOLLOWING",
+            Self::LogPurged => "LOG_PURGED",
+            Self::Diverged => "DIVERGED",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    /// The state with this counter value.
+    pub fn from_value(value: i64) -> Option<Self> {
+        const ALL: [TapState; 8] = [
+            TapState::BackupQuery,
+            TapState::ArchiveConnect,
+            TapState::SnapshotRetrieve,
+            TapState::LogReplay,
+            TapState::Following,
+            TapState::LogPurged,
+            TapState::Diverged,
+            TapState::Failed,
+        ];
+        usize::try_from(value).ok().and_then(|index| ALL.get(index)).copied()
+    }
+}
+
+/// What is known of the source and the way to it, for counters and `status`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TapStatus {
+    /// What the tap is doing.
+    pub state: TapState,
+    /// The member that is followed, -1 for none.
+    pub source_member_id: i32,
+    /// The leader as last heard, -1 for unknown.
+    pub leader_member_id: i32,
+    /// The newest leadership term as last heard, -1 for unknown.
+    pub leadership_term_id: i64,
+    /// Highest position up to which bytes of the log have arrived, in order or not; -1 before the first.
+    pub received_position: i64,
+    /// Recorded position of the source's own log, an upper bound of its commit; -1 before the first answer.
+    pub source_position: i64,
+    /// When `source_position` was told, in the time of the tap's inputs.
+    pub source_position_ns: u64,
+    /// How often a source was given up.
+    pub sources_lost: u64,
+    /// Answers to heartbeat requests, of any kind.
+    pub heartbeat_responses: u64,
+    /// Messages on the control streams that did not decode.
+    pub invalid_messages: u64,
+}
+
+/// When what is due. Zero is "at once".
+#[derive(Debug, Default)]
+struct Timers {
+    tick_ns: u64,
+    heartbeat_ns: u64,
+    source_position_ns: u64,
+    refresh_ns: u64,
+    /// Last sign of life of the source, on any channel.
+    source_alive_ns: u64,
+    /// When the replay last moved.
+    progress_ns: u64,
+    progress_position: i64,
+    /// Since when every source has been behind us.
+    behind_since_ns: Option<u64>,
+}
+
+/// Decisions need no finer time; between two ticks only datagrams are handled.
+const TICK_NS: u64 = 1_000_000;
+
+impl Tap {
+    /// A tap that waits for [`Self::start`]. `receiver_id` identifies our receiving side to senders and must
+    /// be unique among them.
+    pub fn new(config: TapConfig, receiver_id: i64) -> Self {
+        let mut endpoint = Endpoint::new(receiver_id);
+        let consensus_subscription =
+            endpoint.add_subscription(SubscriptionParams::new(config.consensus_stream_id));
+        Self {
+            candidates: Candidates::new(config.consensus_endpoints.clone()),
+            endpoint,
+            consensus_subscription,
+            inbox: Inbox::default(),
+            phase: Phase::Idle,
+            link: None,
+            source: None,
+            archive: None,
+            replay: None,
+            fetched_log_position: None,
+            position_query: None,
+            timers: Timers::default(),
+            actions: VecDeque::new(),
+            status: TapStatus {
+                state: TapState::BackupQuery,
+                source_member_id: -1,
+                leader_member_id: -1,
+                leadership_term_id: -1,
+                received_position: -1,
+                source_position: -1,
+                source_position_ns: 0,
+                sources_lost: 0,
+                heartbeat_responses: 0,
+                invalid_messages: 0,
+            },
+            random: config.seed,
+            next_correlation_id: (config.seed >> 1) as i64 & 0x0000_ffff_ffff_0000,
+            config,
+        }
+    }
+
+    /// Begins to look for a source. Whether there is a log to continue is the recorder's to say; where there is
+    /// none, `snapshot_position` is where a snapshot set that was fetched before lets it begin.
+    pub fn start(&mut self, snapshot_position: Option<i64>, now_ns: u64) {
+        assert!(matches!(self.phase, Phase::Idle), "a tap starts once");
+        self.fetched_log_position = snapshot_position;
+        self.query(now_ns);
+    }
+
+    /// A datagram came in.
+    pub fn on_datagram(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        now_ns: u64,
+        recorder: &mut impl Recorder,
+    ) {
+        let mut router = Router {
+            consensus: self.consensus_subscription,
+            archive: self.archive.as_ref().map(|link| link.subscription),
+            snapshot: match &self.phase {
+                Phase::Fetching(fetch) => fetch.subscription().map(|id| (id, fetch.index())),
+                _ => None,
+            },
+            inbox: &mut self.inbox,
+            replay: self.replay.as_mut(),
+            recorder,
+        };
+        self.endpoint.on_datagram(datagram, from, now_ns, &mut router);
+        if !self.inbox.is_empty() {
+            self.on_messages(now_ns, recorder);
+        }
+    }
+
+    /// A name was looked up, or could not be (`None`).
+    pub fn on_resolved(&mut self, token: u64, address: Option<SocketAddr>, now_ns: u64) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.resolve_token == token) {
+            match address {
+                Some(address) => {
+                    let session_id = next_random(&mut self.random) as i32;
+                    link.open(address, session_id, &mut self.endpoint, &self.config, now_ns);
+                }
+                None => self.abandon("its name does not resolve", now_ns),
+            }
+        } else if let Some(archive) = self.archive.as_mut().filter(|link| link.resolve_token == token) {
+            match address {
+                Some(address) => archive.open(address, &mut self.endpoint, &self.config, now_ns),
+                None => self.abandon("the name of its archive's endpoint does not resolve", now_ns),
+            }
+        }
+    }
+
+    /// A recording that was asked for is open.
+    pub fn on_recording_opened(&mut self, key: RecordingKey, now_ns: u64) {
+        match key {
+            RecordingKey::Log => self.on_log_opened(now_ns),
+            RecordingKey::Snapshot(index) => self.on_snapshot_opened(index, now_ns),
+        }
+    }
+
+    /// A recording could not be opened or go on: following ends, the files stay.
+    pub fn on_recording_failed(&mut self, reason: String, now_ns: u64) {
+        self.halt(TapState::Failed, reason, now_ns);
+    }
+
+    /// The log says that a new leadership term began.
+    pub fn on_leadership_term(&mut self, leadership_term_id: i64, leader_member_id: i32) {
+        self.status.leadership_term_id = self.status.leadership_term_id.max(leadership_term_id);
+        self.status.leader_member_id = leader_member_id;
+        // The source may no longer be of the kind that is wanted.
+        self.timers.refresh_ns = 0;
+    }
+
+    /// Time passed.
+    pub fn on_timeout(&mut self, now_ns: u64, recorder: &mut impl Recorder) -> usize {
+        let mut work = self.endpoint.on_timeout(now_ns);
+        if now_ns >= self.timers.tick_ns {
+            self.timers.tick_ns = now_ns + TICK_NS;
+            work += self.tick(now_ns, recorder);
+        }
+        work
+    }
+
+    /// Hands out datagrams to send.
+    pub fn poll_transmit(&mut self, now_ns: u64, send: &mut impl FnMut(Transmit<'_>)) -> usize {
+        self.endpoint.poll_transmit(now_ns, send)
+    }
+
+    /// The next request to the runtime.
+    pub fn poll_action(&mut self) -> Option<TapAction> {
+        self.actions.pop_front()
+    }
+
+    /// What is known now.
+    pub fn status(&self) -> &TapStatus {
+        &self.status
+    }
+
+    /// Counts of the transport.
+    pub fn transport_counters(&self) -> &TransportCounters {
+        self.endpoint.counters()
+    }
+
+    /// Ends every session in order; what is still to be sent comes out of [`Self::poll_transmit`].
+    pub fn close(&mut self, now_ns: u64) {
+        self.disconnect(now_ns);
+        self.phase = Phase::Halted;
+    }
+
+    fn tick(&mut self, now_ns: u64, recorder: &mut impl Recorder) -> usize {
+        let mut work = 0;
+        while let Some(event) = self.endpoint.poll_event() {
+            self.on_endpoint_event(event, now_ns);
+            work += 1;
+        }
+        if let Some(outcome) = self.replay.as_ref().and_then(|replay| replay.outcome) {
+            self.on_replay_outcome(outcome, now_ns);
+            return work + 1;
+        }
+        self.drive_link(now_ns);
+        self.drive_archive(now_ns, recorder);
+        match self.phase {
+            Phase::Pausing { until_ns } if now_ns >= until_ns => self.query(now_ns),
+            Phase::Following => self.follow(now_ns, recorder),
+            _ => {}
+        }
+        work
+    }
+
+    fn on_endpoint_event(&mut self, event: EndpointEvent, now_ns: u64) {
+        match event {
+            EndpointEvent::ImageAvailable { key, .. } => {
+                if let Some(replay) = self.replay.as_mut().filter(|r| r.subscription == key.subscription) {
+                    replay.image_available = true;
+                    self.on_replay_image(now_ns);
+                }
+            }
+            EndpointEvent::ImageUnavailable { key, reason, .. } => {
+                self.inbox.close(key);
+                let is_replay = self.replay.as_ref().is_some_and(|r| r.subscription == key.subscription);
+                let is_archive = self.archive.as_ref().is_some_and(|a| a.subscription == key.subscription);
+                let is_snapshot = matches!(&self.phase, Phase::Fetching(fetch) if fetch.subscription() == Some(key.subscription));
+                if is_replay && self.replay.as_ref().is_some_and(|replay| replay.outcome.is_none()) {
+                    self.abandon(&format!("its replay of the log ended ({})", reason.in_words()), now_ns);
+                } else if is_archive {
+                    self.abandon(
+                        &format!("its archive's response stream ended ({})", reason.in_words()),
+                        now_ns,
+                    );
+                } else if is_snapshot {
+                    self.abandon(
+                        &format!("its replay of a snapshot ended early ({})", reason.in_words()),
+                        now_ns,
+                    );
+                }
+            }
+            // Whoever refused us stops answering, which the links notice.
+            EndpointEvent::PublicationRejected { .. } => {}
+        }
+    }
+
+    fn on_replay_outcome(&mut self, outcome: ReplayOutcome, now_ns: u64) {
+        match outcome {
+            ReplayOutcome::Diverged { position } => {
+                let who = self.status.source_member_id;
+                self.halt(
+                    TapState::Diverged,
+                    format!(
+                        "the log of member {who} differs from ours at position {position}: the cluster was \
+                         started anew or from an older state. Our files are kept; `reseed` begins again from \
+                         the cluster as it is now"
+                    ),
+                    now_ns,
+                );
+            }
+            ReplayOutcome::Misplaced { position } => {
+                self.abandon(&format!("its replay jumped to position {position}"), now_ns);
+            }
+            ReplayOutcome::RecordFailed => {
+                self.halt(TapState::Failed, "the log could not be recorded".to_owned(), now_ns);
+            }
+        }
+    }
+
+    fn report(&mut self, report: TapReport) {
+        self.actions.push_back(TapAction::Report(report));
+    }
+
+    /// Gives the current candidate or source up and turns to the next.
+    fn abandon(&mut self, reason: &str, now_ns: u64) {
+        if matches!(self.phase, Phase::Halted | Phase::Idle | Phase::Pausing { .. }) {
+            return;
+        }
+        if let Some(link) = &self.link {
+            let report = TapReport::SourceLost { endpoint: link.endpoint.clone(), reason: reason.to_owned() };
+            self.report(report);
+        }
+        if self.source.is_some() {
+            self.status.sources_lost += 1;
+        }
+        if matches!(self.phase, Phase::Fetching(_)) {
+            self.actions.push_back(TapAction::DiscardSnapshots);
+        }
+        self.disconnect(now_ns);
+        let pause_ns = self.candidates.refuse();
+        self.status.state = TapState::BackupQuery;
+        self.phase = Phase::Pausing { until_ns: now_ns + pause_ns };
+    }
+
+    /// Ends for good: only an operator can go on from here.
+    fn halt(&mut self, state: TapState, reason: String, now_ns: u64) {
+        if matches!(self.phase, Phase::Halted) {
+            return;
+        }
+        if matches!(self.phase, Phase::Fetching(_)) {
+            self.actions.push_back(TapAction::DiscardSnapshots);
+        }
+        self.disconnect(now_ns);
+        self.phase = Phase::Halted;
+        self.status.state = state;
+        self.report(TapReport::Halted { state, reason });
+    }
+
+    fn disconnect(&mut self, now_ns: u64) {
+        if let (Some(archive), Some(replay)) = (self.archive.as_mut(), self.replay.as_ref())
+            && let Some(replay_session_id) = replay.replay_session_id
+        {
+            // Closing the session ends the replay as well; this only ends it sooner.
+            let _ = archive.client.stop_replay(replay_session_id, now_ns);
+        }
+        if let Some(replay) = self.replay.take() {
+            self.endpoint.remove_subscription(replay.subscription, now_ns);
+        }
+        if let Phase::Fetching(fetch) = &self.phase
+            && let Some(subscription) = fetch.subscription()
+        {
+            self.endpoint.remove_subscription(subscription, now_ns);
+        }
+        if let Some(mut archive) = self.archive.take() {
+            archive.close(&mut self.endpoint, now_ns);
+        }
+        if let Some(mut link) = self.link.take() {
+            link.close(&mut self.endpoint, now_ns);
+        }
+        self.source = None;
+        self.position_query = None;
+        self.status.source_member_id = -1;
+    }
+
+    fn correlation_id(&mut self) -> i64 {
+        self.next_correlation_id += 1;
+        self.next_correlation_id
+    }
+}
+
+/// Sends what images deliver to where it belongs.
+struct Router<'a, R> {
+    consensus: SubscriptionId,
+    archive: Option<SubscriptionId>,
+    /// The snapshot being fetched, and its index in the set.
+    snapshot: Option<(SubscriptionId, usize)>,
+    inbox: &'a mut Inbox,
+    replay: Option<&'a mut LogReplay>,
+    recorder: &'a mut R,
+}
+
+impl<R: Recorder> ImageSink for Router<'_, R> {
+    fn append(&mut self, key: ImageKey, position: i64, frames: &[u8]) -> Result<(), Refused> {
+        let taken = match &mut self.replay {
+            Some(replay) if replay.subscription == key.subscription => {
+                replay.on_frames(position, frames, self.recorder)
+            }
+            _ if self.snapshot.is_some_and(|(id, _)| id == key.subscription) => {
+                let index = self.snapshot.map_or(0, |(_, index)| index);
+                self.recorder.append(RecordingKey::Snapshot(index), position, frames).is_ok()
+            }
+            _ if key.subscription == self.consensus || Some(key.subscription) == self.archive => {
+                self.inbox.on_frames(key, position, frames)
+            }
+            _ => false,
+        };
+        if taken { Ok(()) } else { Err(Refused) }
+    }
+}
+
+/// SplitMix64: one seed, one sequence of session ids.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

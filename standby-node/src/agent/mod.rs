@@ -1,7 +1,14 @@
 //! Roles that a thread can run: duty cycle, runner, idle strategies, and each agent in a file of its own.
 
+pub mod conductor;
+pub mod emission_ring;
 pub mod idle;
+pub mod log_ring;
+pub mod module_follower;
+pub mod receiver;
 pub mod runner;
+pub mod service;
+pub mod storage;
 
 use std::error::Error;
 

@@ -9,11 +9,14 @@ pub mod cnc;
 pub mod counters;
 pub mod directory;
 pub mod error_log;
+pub mod history;
 pub mod mark;
+pub mod recorded_snapshot;
 pub mod recording_log;
 pub mod recording_reader;
 pub mod recording_syncer;
 pub mod recording_writer;
+pub mod reseed;
 pub mod segment;
 pub mod segment_preparer;
 

@@ -121,6 +121,9 @@ pub enum Unit {
     Count,
 }
 
+/// One figure of a service, or its name. Key: cluster id i32, service id i32, what the value is i32, name.
+pub const SERVICE_FIELD: i32 = 10100;
+
 macro_rules! own_counters {
     ($($(#[$meta:meta])* $constant:ident = $type_id:literal, $name:literal, $unit:ident $(, $per_service:ident)?;)*) => {
         $($(#[$meta])* pub const $constant: CounterKind = CounterKind {
@@ -164,10 +167,22 @@ own_counters! {
     RECEIVER_CYCLE_TIME_MAX_NS = 10011, "Standby receiver max cycle time in ns", Nanoseconds;
     /// Longest sync of the recording to the disk.
     SYNC_TIME_MAX_NS = 10012, "Standby recording max sync time in ns", Nanoseconds;
-    /// Messages that a service has applied.
-    APPLIED_MESSAGES = 10013, "Standby applied messages", Count, per_service;
-    /// Ranges that were merged because a service's ring was full.
-    MERGED_RANGES = 10014, "Standby merged log ranges", Count, per_service;
+    /// Who leads, as last heard; -1 for unknown.
+    LEADER_MEMBER_ID = 10015, "Standby leader memberId", Count;
+    /// Times that bytes of the log were missing when later ones had arrived.
+    LOSS_GAPS = 10016, "Standby loss gaps", Count;
+    /// Bytes that were missing.
+    LOSS_BYTES = 10017, "Standby loss bytes", Bytes;
+    /// Median time from the receipt of a datagram to its last message being applied.
+    APPLY_LAG_P50_NS = 10018, "Standby apply lag p50 in ns", Nanoseconds, per_service;
+    /// 99th percentile of the same.
+    APPLY_LAG_P99_NS = 10019, "Standby apply lag p99 in ns", Nanoseconds, per_service;
+    /// 99.9th percentile of the same.
+    APPLY_LAG_P999_NS = 10020, "Standby apply lag p99.9 in ns", Nanoseconds, per_service;
+    /// The longest.
+    APPLY_LAG_MAX_NS = 10021, "Standby apply lag max in ns", Nanoseconds, per_service;
+    /// How many batches the figures stand for.
+    APPLY_LAG_COUNT = 10022, "Standby apply lag count", Count, per_service;
 }
 
 /// Type id of the driver's system counters; key: their id.

@@ -1,0 +1,78 @@
+//! Fetching a set of snapshots, one recording after another, from one member's archive.
+
+use crate::archive::{CorrelationId, Recording};
+use crate::codec::consensus::SnapshotEntry;
+use crate::image::SubscriptionId;
+
+/// A set being fetched. Each recording is described, opened here, replayed to its stop position, and then
+/// the next; only the whole set is of use.
+#[derive(Debug)]
+pub(super) struct SnapshotFetch {
+    set: Vec<SnapshotEntry>,
+    index: usize,
+    pub(super) step: FetchStep,
+}
+
+/// How far the recording at the current index is.
+#[derive(Debug)]
+pub(super) enum FetchStep {
+    /// Its descriptor was asked for under this correlation id.
+    Describing { correlation_id: CorrelationId },
+    /// The runtime creates the files.
+    Opening { descriptor: Box<Recording> },
+    /// Its frames arrive.
+    Replaying {
+        descriptor: Box<Recording>,
+        subscription: SubscriptionId,
+        correlation_id: CorrelationId,
+        since_ns: u64,
+    },
+}
+
+impl SnapshotFetch {
+    pub(super) fn new(set: Vec<SnapshotEntry>, correlation_id: CorrelationId) -> Self {
+        assert!(!set.is_empty(), "an empty set needs no fetch");
+        Self { set, index: 0, step: FetchStep::Describing { correlation_id } }
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(super) fn row(&self) -> &SnapshotEntry {
+        &self.set[self.index]
+    }
+
+    /// Where the frames of the current recording arrive.
+    pub(super) fn subscription(&self) -> Option<SubscriptionId> {
+        match self.step {
+            FetchStep::Replaying { subscription, .. } => Some(subscription),
+            FetchStep::Describing { .. } | FetchStep::Opening { .. } => None,
+        }
+    }
+
+    /// The next recording to describe, `None` when the set is complete.
+    pub(super) fn advance(&mut self) -> Option<i64> {
+        self.index += 1;
+        self.set.get(self.index).map(|row| row.recording_id)
+    }
+
+    /// Where the log continues after this set.
+    pub(super) fn log_position(&self) -> i64 {
+        self.set[0].log_position
+    }
+}
+
+/// What a snapshot recording must be, in words when it is not.
+pub(super) fn check_snapshot(descriptor: &Recording) -> Result<(), String> {
+    let &Recording { recording_id, start_position, stop_position, .. } = descriptor;
+    if start_position != 0 {
+        return Err(format!("snapshot recording {recording_id} starts at {start_position}, not at 0"));
+    }
+    if stop_position <= 0 {
+        return Err(format!(
+            "snapshot recording {recording_id} is not complete (stop position {stop_position})"
+        ));
+    }
+    Ok(())
+}

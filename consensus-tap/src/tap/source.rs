@@ -1,0 +1,153 @@
+//! A member that answered a backup query: whose log we may replay, and up to which counter.
+
+use crate::channel::HostPort;
+use crate::codec::consensus::{BackupResponse, ClusterMember, SnapshotEntry, parse_cluster_members};
+
+/// What one `BackupResponse` says, checked and owned.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// The member that answered.
+    pub member_id: i32,
+    /// Who it says leads, -1 for nobody.
+    pub leader_member_id: i32,
+    /// Its recording of the log.
+    pub log_recording_id: i64,
+    /// The counter, in that member's driver, that bounds a replay of its log to what is committed.
+    pub commit_position_counter_id: i32,
+    /// Its newest leadership term.
+    pub leadership_term_id: i64,
+    /// Where that term begins.
+    pub term_base_log_position: i64,
+    /// Its archive's control endpoint.
+    pub archive_endpoint: HostPort,
+    /// The consensus endpoints of every member that it names.
+    pub consensus_endpoints: Vec<HostPort>,
+    /// Its newest complete set of snapshots, or none.
+    pub snapshots: Vec<SnapshotEntry>,
+    /// The member list as it came.
+    pub cluster_members: String,
+}
+
+/// Why a response cannot be used; the message goes to the operator.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SourceError {
+    /// The member is older than any that names itself.
+    #[error("the member does not say who it is: Aeron 1.44 or newer is needed there")]
+    NoMemberId,
+    /// The member list lacks the member, or cannot be read.
+    #[error("member {member_id} is not in the member list that it sent: \"{members}\"")]
+    NotListed {
+        /// Who answered.
+        member_id: i32,
+        /// What it sent.
+        members: String,
+    },
+    /// The response does not decode.
+    #[error("the response does not decode: {0}")]
+    Decode(#[from] crate::codec::sbe::DecodeError),
+}
+
+impl Source {
+    /// Checks and copies a response.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the response lacks what a follower needs.
+    pub(super) fn from_response(response: &BackupResponse<'_>) -> Result<Self, SourceError> {
+        if response.member_id == crate::codec::sbe::NULL_I32 {
+            return Err(SourceError::NoMemberId);
+        }
+        let not_listed = || SourceError::NotListed {
+            member_id: response.member_id,
+            members: response.cluster_members.to_owned(),
+        };
+        let members = parse_cluster_members(response.cluster_members).map_err(|_| not_listed())?;
+        let member: &ClusterMember =
+            members.iter().find(|member| member.id == response.member_id).ok_or_else(not_listed)?;
+        Ok(Self {
+            member_id: response.member_id,
+            leader_member_id: response.leader_member_id,
+            log_recording_id: response.log_recording_id,
+            commit_position_counter_id: response.commit_position_counter_id,
+            leadership_term_id: response.last_leadership_term_id,
+            term_base_log_position: response.last_term_base_log_position,
+            archive_endpoint: member.archive_endpoint.parse().map_err(|_| not_listed())?,
+            consensus_endpoints: members.iter().filter_map(|m| m.consensus_endpoint.parse().ok()).collect(),
+            snapshots: response.snapshots.iter().collect(),
+            cluster_members: response.cluster_members.to_owned(),
+        })
+    }
+
+    /// The snapshots in the order consensus module, service 0, 1, …; empty when the member has none.
+    ///
+    /// # Errors
+    /// In words, when there are snapshots that do not make a set for `service_count` services.
+    pub(super) fn snapshot_set(&self, service_count: u8) -> Result<Vec<SnapshotEntry>, String> {
+        let Some(newest) = self.snapshots.iter().map(|row| (row.leadership_term_id, row.log_position)).max()
+        else {
+            return Ok(Vec::new());
+        };
+        let at_newest = |service_id: i32| {
+            self.snapshots.iter().copied().find(|row| {
+                row.service_id == service_id && (row.leadership_term_id, row.log_position) == newest
+            })
+        };
+        let set: Vec<SnapshotEntry> = (-1..i32::from(service_count)).map_while(at_newest).collect();
+        if set.len() != usize::from(service_count) + 1 || at_newest(i32::from(service_count)).is_some() {
+            return Err(format!(
+                "member {} has snapshots at {} for another number of services than the {service_count} \
+                 configured here: give `services` the cluster's own number",
+                self.member_id, newest.1
+            ));
+        }
+        Ok(set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(service_id: i32, log_position: i64) -> SnapshotEntry {
+        SnapshotEntry {
+            recording_id: i64::from(service_id) + 10,
+            leadership_term_id: 2,
+            term_base_log_position: 0,
+            log_position,
+            timestamp: 0,
+            service_id,
+        }
+    }
+
+    fn source(snapshots: Vec<SnapshotEntry>) -> Source {
+        Source {
+            member_id: 1,
+            leader_member_id: 0,
+            log_recording_id: 0,
+            commit_position_counter_id: 67,
+            leadership_term_id: 2,
+            term_base_log_position: 0,
+            archive_endpoint: "a:1".parse().unwrap(),
+            consensus_endpoints: Vec::new(),
+            snapshots,
+            cluster_members: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_set_is_ordered_from_the_consensus_module_up() {
+        let set = source(vec![row(1, 64), row(0, 64), row(-1, 64)]).snapshot_set(2).unwrap();
+        assert_eq!(set.iter().map(|row| row.service_id).collect::<Vec<_>>(), [-1, 0, 1]);
+    }
+
+    #[test]
+    fn a_set_for_another_number_of_services_is_refused_in_words() {
+        let source = source(vec![row(1, 64), row(0, 64), row(-1, 64)]);
+        assert!(source.snapshot_set(1).unwrap_err().contains("services"));
+        assert!(source.snapshot_set(3).is_err());
+    }
+
+    #[test]
+    fn no_snapshots_is_an_empty_set() {
+        assert_eq!(source(Vec::new()).snapshot_set(1), Ok(Vec::new()));
+    }
+}

@@ -1,0 +1,422 @@
+//! The steps from a list of endpoints to a running replay: query, connect, fetch, describe, refresh, replay.
+
+use super::archive_link::ArchiveLink;
+use super::config::ReplayStart;
+use super::consensus_link::{ConsensusLink, LinkFault, Query};
+use super::log_replay::{LogReplay, OVERLAP_LENGTH};
+use super::snapshot_fetch::{FetchStep, SnapshotFetch, check_snapshot};
+use super::{
+    Phase, Recorder, RecordingKey, Routing, Source, Tap, TapAction, TapReport, TapState, next_random,
+};
+use crate::archive::{ArchiveEvent, CorrelationId, Recording, ReplayParams, RequestRefused};
+use crate::codec::consensus::{BackupResponse, ConsensusMessage};
+use crate::codec::session::{EventCode, SessionEvent};
+use crate::image::SubscriptionParams;
+
+impl Tap {
+    /// Asks the current candidate.
+    pub(super) fn query(&mut self, now_ns: u64) {
+        let endpoint = self.config.reached_at(self.candidates.current());
+        let token = next_random(&mut self.random);
+        self.link = Some(ConsensusLink::new(endpoint.clone(), token, now_ns, &self.config));
+        self.actions.push_back(TapAction::Resolve { token, endpoint });
+        self.status.state = TapState::BackupQuery;
+        self.phase = Phase::Querying;
+    }
+
+    pub(super) fn drive_link(&mut self, now_ns: u64) {
+        let Some(link) = self.link.as_mut() else { return };
+        let next = &mut self.next_correlation_id;
+        let correlation_id = || {
+            *next += 1;
+            *next
+        };
+        match link.on_timeout(&mut self.endpoint, &self.config, correlation_id, now_ns) {
+            Ok(()) => {}
+            // Its archive and replay say whether a source that answers no query still serves us.
+            Err(LinkFault::NoAnswer) if matches!(self.phase, Phase::Following | Phase::Fetching(_)) => {}
+            Err(fault) => self.abandon(fault.in_words(), now_ns),
+        }
+    }
+
+    pub(super) fn drive_archive(&mut self, now_ns: u64, recorder: &mut impl Recorder) {
+        let Some(archive) = self.archive.as_mut() else { return };
+        if let Err(reason) = archive.on_timeout(&mut self.endpoint, now_ns) {
+            return self.abandon(reason, now_ns);
+        }
+        while let Some(event) = self.archive.as_mut().and_then(ArchiveLink::poll_event) {
+            self.on_archive_event(event, now_ns, recorder);
+        }
+        self.finish_snapshot(now_ns, recorder);
+    }
+
+    /// Takes what the inbox holds.
+    pub(super) fn on_messages(&mut self, now_ns: u64, recorder: &mut impl Recorder) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        inbox.drain(|key, bytes| {
+            self.timers.source_alive_ns = now_ns;
+            if key.subscription == self.consensus_subscription {
+                self.on_consensus_message(bytes, now_ns, recorder);
+            } else if let Some(archive) =
+                self.archive.as_mut().filter(|archive| archive.subscription == key.subscription)
+            {
+                archive.client.on_message(bytes, now_ns);
+            }
+        });
+        self.inbox = inbox;
+    }
+
+    fn on_consensus_message(&mut self, bytes: &[u8], now_ns: u64, recorder: &mut impl Recorder) {
+        match ConsensusMessage::decode(bytes) {
+            Ok(ConsensusMessage::BackupResponse(response)) => {
+                let link = self.link.as_mut();
+                if link.and_then(|link| link.take_answered(response.correlation_id)).is_some() {
+                    self.on_backup_response(&response, now_ns, recorder);
+                }
+            }
+            Ok(ConsensusMessage::HeartbeatResponse(response)) => {
+                let link = self.link.as_mut();
+                if link.and_then(|link| link.take_answered(response.correlation_id)).is_some() {
+                    self.status.heartbeat_responses += 1;
+                }
+            }
+            Ok(ConsensusMessage::SessionEvent(event)) => self.on_session_event(&event, now_ns),
+            Ok(ConsensusMessage::Challenge(challenge)) => {
+                let new_correlation_id = self.correlation_id();
+                let credentials = &self.config.cluster_credentials;
+                let answered = self
+                    .link
+                    .as_mut()
+                    .is_none_or(|link| link.on_challenge(&challenge, credentials, new_correlation_id));
+                if !answered {
+                    self.abandon("it challenges our credentials: set `challenge_answer`", now_ns);
+                }
+            }
+            Ok(_) => {}
+            Err(_) => self.status.invalid_messages += 1,
+        }
+    }
+
+    fn on_session_event(&mut self, event: &SessionEvent<'_>, now_ns: u64) {
+        let Some(query) = self.link.as_mut().and_then(|link| link.take_answered(event.correlation_id)) else {
+            return;
+        };
+        match (query, event.code) {
+            // Members before 1.49 authorise no heartbeat: the refusal shows that they live.
+            (Query::Heartbeat, _) => self.status.heartbeat_responses += 1,
+            (Query::Backup, EventCode::AuthenticationRejected) => {
+                let detail = event.detail;
+                self.abandon(
+                    &format!(
+                        "it rejects our credentials ({detail}): check `credentials`, and that the member's \
+                         authorisation service allows BackupQuery"
+                    ),
+                    now_ns,
+                );
+            }
+            (Query::Backup, _) => {
+                let detail = event.detail;
+                self.abandon(&format!("it refuses our backup query: {detail}"), now_ns);
+            }
+        }
+    }
+
+    fn on_backup_response(
+        &mut self,
+        response: &BackupResponse<'_>,
+        now_ns: u64,
+        recorder: &mut impl Recorder,
+    ) {
+        let source = match Source::from_response(response) {
+            Ok(source) => source,
+            Err(error) => return self.abandon(&error.to_string(), now_ns),
+        };
+        if !self.config.source_type.accepts(source.member_id, source.leader_member_id) {
+            let reason = format!("member {} is not of the configured source type", source.member_id);
+            return self.abandon(&reason, now_ns);
+        }
+        if self.config.routing == Routing::All {
+            for endpoint in &source.consensus_endpoints {
+                self.candidates.add(endpoint.clone());
+            }
+        }
+        self.status.leader_member_id = source.leader_member_id;
+        self.status.leadership_term_id = self.status.leadership_term_id.max(source.leadership_term_id);
+        self.status.source_member_id = source.member_id;
+        match &self.phase {
+            Phase::Querying => self.connect_archive(source, now_ns),
+            Phase::Refreshing { .. } => self.on_refreshed(source, now_ns, recorder),
+            Phase::Following => self.source = Some(source),
+            _ => {}
+        }
+    }
+
+    fn connect_archive(&mut self, source: Source, now_ns: u64) {
+        let endpoint = self.config.reached_at(&source.archive_endpoint);
+        let token = next_random(&mut self.random);
+        let session_id = next_random(&mut self.random) as i32;
+        let correlation_seed = self.next_correlation_id + (1 << 40);
+        self.archive = Some(ArchiveLink::new(
+            token,
+            session_id,
+            correlation_seed,
+            &mut self.endpoint,
+            &self.config,
+            now_ns,
+        ));
+        self.actions.push_back(TapAction::Resolve { token, endpoint });
+        self.report(TapReport::SourceChosen(Box::new(source.clone())));
+        self.source = Some(source);
+        self.status.state = TapState::ArchiveConnect;
+        self.phase = Phase::Connecting;
+    }
+
+    fn on_archive_event(&mut self, event: ArchiveEvent, now_ns: u64, recorder: &mut impl Recorder) {
+        match event {
+            ArchiveEvent::Connected { .. } => self.on_archive_connected(now_ns, recorder),
+            ArchiveEvent::Descriptor { correlation_id, recording } => {
+                self.on_descriptor(correlation_id, recording, now_ns, recorder);
+            }
+            ArchiveEvent::Response { correlation_id, relevant_id, .. } => {
+                self.on_archive_response(correlation_id, relevant_id, now_ns);
+            }
+            ArchiveEvent::Error { correlation_id, code, message, .. } => {
+                self.on_archive_error(correlation_id, code, &message, now_ns, recorder);
+            }
+            ArchiveEvent::TimedOut { correlation_id, request } => {
+                if self.position_query == Some(correlation_id) {
+                    self.position_query = None;
+                } else {
+                    self.abandon(&format!("its archive did not answer in time: {request}"), now_ns);
+                }
+            }
+            ArchiveEvent::Failed(failure) => self.abandon(&failure.to_string(), now_ns),
+            ArchiveEvent::ListingEnded { .. } | ArchiveEvent::Signal { .. } => {}
+        }
+    }
+
+    fn on_archive_connected(&mut self, now_ns: u64, recorder: &impl Recorder) {
+        let begins_here =
+            recorder.position(RecordingKey::Log).is_none() && self.fetched_log_position.is_none();
+        if begins_here && self.config.replay_start == ReplayStart::LatestSnapshot {
+            let set = self.source.as_ref().map(|source| source.snapshot_set(self.config.service_count));
+            match set {
+                Some(Ok(set)) if !set.is_empty() => {
+                    let recording_id = set[0].recording_id;
+                    let Some(correlation_id) = self.describe(recording_id, now_ns) else { return };
+                    self.status.state = TapState::SnapshotRetrieve;
+                    self.phase = Phase::Fetching(Box::new(SnapshotFetch::new(set, correlation_id)));
+                    return;
+                }
+                Some(Err(reason)) => return self.abandon(&reason, now_ns),
+                _ => {}
+            }
+        }
+        self.describe_log(now_ns);
+    }
+
+    /// Asks for a descriptor; gives the source up when its session takes no more requests.
+    fn describe(&mut self, recording_id: i64, now_ns: u64) -> Option<CorrelationId> {
+        let archive = self.archive.as_mut()?;
+        let asked = archive.client.list_recording(recording_id, now_ns);
+        self.asked(asked, now_ns)
+    }
+
+    /// The correlation id of a request, or the end of this source.
+    fn asked(&mut self, asked: Result<CorrelationId, RequestRefused>, now_ns: u64) -> Option<CorrelationId> {
+        match asked {
+            Ok(correlation_id) => Some(correlation_id),
+            Err(refused) => {
+                self.abandon(&refused.to_string(), now_ns);
+                None
+            }
+        }
+    }
+
+    fn describe_log(&mut self, now_ns: u64) {
+        let Some(recording_id) = self.source.as_ref().map(|source| source.log_recording_id) else { return };
+        let Some(correlation_id) = self.describe(recording_id, now_ns) else { return };
+        self.status.state = TapState::LogReplay;
+        self.phase = Phase::Describing { correlation_id };
+    }
+
+    fn on_descriptor(
+        &mut self,
+        correlation_id: CorrelationId,
+        descriptor: Recording,
+        now_ns: u64,
+        recorder: &impl Recorder,
+    ) {
+        match &mut self.phase {
+            Phase::Describing { correlation_id: expected } if *expected == correlation_id => {
+                self.on_log_descriptor(descriptor, now_ns, recorder);
+            }
+            Phase::Fetching(fetch) => {
+                if !matches!(fetch.step, FetchStep::Describing { correlation_id: id } if id == correlation_id)
+                {
+                    return;
+                }
+                if let Err(reason) = check_snapshot(&descriptor) {
+                    return self.abandon(&reason, now_ns);
+                }
+                let (index, row) = (fetch.index(), *fetch.row());
+                fetch.step = FetchStep::Opening { descriptor: Box::new(descriptor.clone()) };
+                self.actions.push_back(TapAction::OpenSnapshot { index, row, descriptor });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_snapshot_opened(&mut self, index: usize, now_ns: u64) {
+        let Phase::Fetching(fetch) = &mut self.phase else { return };
+        let FetchStep::Opening { descriptor } = &fetch.step else { return };
+        let Some(archive) = self.archive.as_mut().filter(|_| fetch.index() == index) else { return };
+        let session_id = next_random(&mut self.random) as i32;
+        let subscription = self.endpoint.add_subscription(SubscriptionParams {
+            receive_window_length: self.config.receive_window_length,
+            ..SubscriptionParams::of_session(descriptor.stream_id, session_id)
+        });
+        let descriptor = descriptor.clone();
+        let asked = archive.client.replay(
+            &ReplayParams {
+                position: descriptor.start_position,
+                length: descriptor.stop_position - descriptor.start_position,
+                // Frames carry the stream id of the replay, and a snapshot of ours has to look as if recorded.
+                ..ReplayParams::new(
+                    descriptor.recording_id,
+                    descriptor.stream_id,
+                    &replay_channel(&self.config.response_endpoint, session_id),
+                )
+            },
+            now_ns,
+        );
+        let Some(correlation_id) = self.asked(asked, now_ns) else {
+            return self.endpoint.remove_subscription(subscription, now_ns);
+        };
+        if let Phase::Fetching(fetch) = &mut self.phase {
+            fetch.step = FetchStep::Replaying { descriptor, subscription, correlation_id, since_ns: now_ns };
+        }
+    }
+
+    /// Goes on to the next recording of the set when the current one has arrived whole.
+    fn finish_snapshot(&mut self, now_ns: u64, recorder: &impl Recorder) {
+        let Phase::Fetching(fetch) = &mut self.phase else { return };
+        let position = recorder.position(RecordingKey::Snapshot(fetch.index())).unwrap_or(0);
+        let FetchStep::Replaying { descriptor, subscription, since_ns, .. } = &mut fetch.step else { return };
+        if position > self.timers.progress_position {
+            self.timers.progress_position = position;
+            *since_ns = now_ns;
+        }
+        if position < descriptor.stop_position {
+            if now_ns > *since_ns + self.config.progress_timeout_ns {
+                self.abandon("its replay of a snapshot does not move", now_ns);
+            }
+            return;
+        }
+        self.endpoint.remove_subscription(*subscription, now_ns);
+        self.timers.progress_position = 0;
+        match fetch.advance() {
+            Some(recording_id) => {
+                if let Some(correlation_id) = self.describe(recording_id, now_ns)
+                    && let Phase::Fetching(fetch) = &mut self.phase
+                {
+                    fetch.step = FetchStep::Describing { correlation_id };
+                }
+            }
+            None => {
+                self.fetched_log_position = Some(fetch.log_position());
+                self.actions.push_back(TapAction::SnapshotsRecorded);
+                self.describe_log(now_ns);
+            }
+        }
+    }
+
+    fn on_log_descriptor(&mut self, descriptor: Recording, now_ns: u64, recorder: &impl Recorder) {
+        if let Some(end) = recorder.position(RecordingKey::Log) {
+            if descriptor.start_position > end {
+                return self.halt(
+                    TapState::LogPurged,
+                    format!(
+                        "member {} has the log from position {} on, ours ends at {end}: what lies between was \
+                         purged. Our files are kept; `reseed` begins again from the members' latest snapshot",
+                        self.status.source_member_id, descriptor.start_position
+                    ),
+                    now_ns,
+                );
+            }
+            return self.refresh(descriptor);
+        }
+        let start_position = self.fetched_log_position.unwrap_or(0);
+        if descriptor.start_position > start_position {
+            return self.abandon(
+                &format!(
+                    "its log begins at position {}, and neither a snapshot nor the log before that is there: \
+                     we would have to begin at {start_position}",
+                    descriptor.start_position
+                ),
+                now_ns,
+            );
+        }
+        self.actions.push_back(TapAction::OpenLog { start_position, descriptor: descriptor.clone() });
+        self.phase = Phase::Opening { descriptor: Box::new(descriptor) };
+    }
+
+    pub(super) fn on_log_opened(&mut self, _now_ns: u64) {
+        if let Phase::Opening { descriptor } = &self.phase {
+            let descriptor = (**descriptor).clone();
+            self.fetched_log_position = None;
+            self.refresh(descriptor);
+        }
+    }
+
+    /// Counter ids are recycled when a consensus module restarts, and the archive checks nothing: the id that
+    /// bounds the replay must be the member's word of this moment.
+    fn refresh(&mut self, descriptor: Recording) {
+        if let Some(link) = self.link.as_mut() {
+            link.ask(Query::Backup);
+        }
+        self.phase = Phase::Refreshing { descriptor: Box::new(descriptor) };
+    }
+
+    fn on_refreshed(&mut self, source: Source, now_ns: u64, recorder: &impl Recorder) {
+        if self.source.as_ref().is_none_or(|known| known.member_id != source.member_id) {
+            return self.abandon("another member answers at its consensus endpoint now", now_ns);
+        }
+        let Phase::Refreshing { descriptor } = &self.phase else { return };
+        let Some(end) = recorder.position(RecordingKey::Log) else { return };
+        let overlap = recorder.frame_start_at_or_before(end - OVERLAP_LENGTH);
+        let start_position = overlap.max(descriptor.start_position);
+        self.source = Some(source);
+        self.begin_replay(start_position, end, now_ns);
+    }
+
+    pub(super) fn begin_replay(&mut self, start_position: i64, end: i64, now_ns: u64) {
+        let (Some(source), Some(archive)) = (self.source.as_ref(), self.archive.as_mut()) else { return };
+        let session_id = next_random(&mut self.random) as i32;
+        let subscription = self.endpoint.add_subscription(SubscriptionParams {
+            receive_window_length: self.config.receive_window_length,
+            ..SubscriptionParams::of_session(self.config.log_stream_id, session_id)
+        });
+        let asked = archive.client.bounded_replay(
+            &ReplayParams {
+                position: start_position,
+                ..ReplayParams::new(
+                    source.log_recording_id,
+                    self.config.log_stream_id,
+                    &replay_channel(&self.config.response_endpoint, session_id),
+                )
+            },
+            source.commit_position_counter_id,
+            now_ns,
+        );
+        let Some(correlation_id) = self.asked(asked, now_ns) else {
+            return self.endpoint.remove_subscription(subscription, now_ns);
+        };
+        self.replay = Some(LogReplay::new(subscription, correlation_id, start_position, end, now_ns));
+        self.enter_following(start_position, now_ns);
+    }
+}
+
+fn replay_channel(response_endpoint: &crate::channel::HostPort, session_id: i32) -> String {
+    format!("aeron:udp?endpoint={response_endpoint}|session-id={session_id}")
+}

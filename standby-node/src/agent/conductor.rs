@@ -1,0 +1,280 @@
+//! The control agent: opens recordings, keeps recording.log and the module's state, passes requests on, gives signs
+//! of life. It may write files, never wait for a disk or a name.
+
+use consensus_tap::codec::consensus::SnapshotEntry;
+use consensus_tap::codec::log::NewLeadershipTermEvent;
+use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
+use rtrb::{Consumer, Producer};
+
+use super::module_follower::ModuleFollower;
+use super::receiver::{ReceiverCommand, ReceiverRequest};
+use super::storage::{StorageJob, StorageReply};
+use super::{Agent, AgentError};
+use crate::service_start::ServiceStart;
+use crate::signs_of_life::SignsOfLife;
+use crate::starting::{Starting, StartingError};
+use crate::store::history::{History, OpenedLog, RecordingPlace};
+
+/// Signs of life are due this often; others give us up after ten times as long.
+const SIGN_OF_LIFE_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// The rings to the other agents.
+#[derive(Debug)]
+pub struct ConductorRings {
+    /// To the receiver.
+    pub commands: Producer<ReceiverCommand>,
+    /// From the receiver.
+    pub requests: Consumer<ReceiverRequest>,
+    /// To the storage agent.
+    pub jobs: Producer<StorageJob>,
+    /// From the storage agent.
+    pub replies: Consumer<StorageReply>,
+    /// To each service, once.
+    pub starts: Vec<Producer<ServiceStart>>,
+}
+
+/// The conductor.
+#[derive(Debug)]
+pub struct Conductor {
+    history: History,
+    module: ModuleFollower,
+    starting: Starting,
+    life: SignsOfLife,
+    rings: ConductorRings,
+    /// Commands that found no room, in order.
+    waiting: Vec<ReceiverCommand>,
+    /// Rows of the snapshot set being fetched.
+    snapshot_rows: Vec<SnapshotEntry>,
+    log: Option<RecordingPlace>,
+    sign_of_life_due_ns: u64,
+}
+
+impl Conductor {
+    /// A conductor of what `history` holds.
+    pub fn new(
+        history: History,
+        module: ModuleFollower,
+        starting: Starting,
+        life: SignsOfLife,
+        rings: ConductorRings,
+    ) -> Self {
+        Self {
+            history,
+            module,
+            starting,
+            life,
+            rings,
+            waiting: Vec::new(),
+            snapshot_rows: Vec::new(),
+            log: None,
+            sign_of_life_due_ns: 0,
+        }
+    }
+
+    fn on_request(&mut self, request: ReceiverRequest) -> Result<(), AgentError> {
+        match request {
+            ReceiverRequest::Tap(action) => self.on_action(action)?,
+            ReceiverRequest::SnapshotsRecorded(writers) => {
+                let rows = std::mem::take(&mut self.snapshot_rows);
+                let set = self.history.publish_snapshots(&rows, writers)?;
+                tracing::info!(position = set.log_position, "snapshots of the members recorded");
+            }
+            ReceiverRequest::SnapshotsDiscarded(writers) => {
+                self.snapshot_rows.clear();
+                self.history.discard_snapshots(writers);
+            }
+            ReceiverRequest::RecordFailed { reason } => self.fail(reason),
+        }
+        Ok(())
+    }
+
+    fn on_action(&mut self, action: TapAction) -> Result<(), AgentError> {
+        match action {
+            TapAction::Resolve { token, endpoint } => {
+                // As many jobs wait as the receiver has requests, so there is room.
+                if self.rings.jobs.push(StorageJob::Resolve { token, endpoint }).is_err() {
+                    self.command(ReceiverCommand::Resolved { token, address: None });
+                }
+            }
+            TapAction::OpenSnapshot { index, row, descriptor } => {
+                self.snapshot_rows.truncate(index);
+                match self.history.create_snapshot(&descriptor) {
+                    Ok(writer) => {
+                        self.snapshot_rows.push(row);
+                        let key = RecordingKey::Snapshot(index);
+                        self.command(ReceiverCommand::Opened { key, writer: Box::new(writer) });
+                    }
+                    Err(error) => self.fail(error.to_string()),
+                }
+            }
+            TapAction::OpenLog { start_position, descriptor } => {
+                let set = self
+                    .history
+                    .latest_snapshot_set(self.rings.starts.len())
+                    .filter(|set| set.log_position == start_position);
+                match self.history.create_log(start_position, &descriptor, set.as_ref()) {
+                    Ok(log) => self.open_log(log)?,
+                    Err(error) => self.fail(error.to_string()),
+                }
+            }
+            TapAction::Report(report) => self.report(report),
+            // The receiver sends these with the writers that belong to them.
+            TapAction::SnapshotsRecorded | TapAction::DiscardSnapshots => {}
+        }
+        Ok(())
+    }
+
+    /// The log is open: its writer goes to the receiver, its place to every reader.
+    fn open_log(&mut self, log: OpenedLog) -> Result<(), StartingError> {
+        let OpenedLog { writer, preparer, syncer, place } = log;
+        self.starting.start(&self.history, &place, &mut self.module, &mut self.rings.starts)?;
+        self.log = Some(place);
+        let _ = self.rings.jobs.push(StorageJob::Serve { preparer: Box::new(preparer), syncer: Box::new(syncer) });
+        self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer: Box::new(writer) });
+        Ok(())
+    }
+
+    fn on_reply(&mut self, reply: StorageReply) {
+        match reply {
+            StorageReply::Resolved { token, address } => {
+                self.command(ReceiverCommand::Resolved { token, address });
+            }
+            StorageReply::SyncFailed { reason } => self.fail(reason),
+        }
+    }
+
+    /// The log said that a term began: recording.log gets its row, the tap looks whether its source still suits.
+    fn on_term(&mut self, term: &NewLeadershipTermEvent) -> Result<(), AgentError> {
+        let NewLeadershipTermEvent { leadership_term_id, leader_member_id, term_base_log_position, .. } =
+            *term;
+        tracing::info!(leadership_term_id, leader_member_id, term_base_log_position, "new leadership term");
+        if let Some(log) = &self.log {
+            self.history.on_leadership_term(log.recording_id(), term)?;
+        }
+        self.command(ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id });
+        Ok(())
+    }
+
+    /// Following ends, the node stays: its files are kept, its services hold their state.
+    fn fail(&mut self, reason: String) {
+        self.life.record_error(&reason);
+        self.command(ReceiverCommand::Failed { reason });
+    }
+
+    fn report(&mut self, report: TapReport) {
+        match report {
+            TapReport::SourceChosen(source) => tracing::info!(
+                member_id = source.member_id,
+                leader_member_id = source.leader_member_id,
+                leadership_term_id = source.leadership_term_id,
+                archive = %source.archive_endpoint,
+                "source chosen"
+            ),
+            TapReport::Following { member_id, replay_position } => {
+                tracing::info!(member_id, replay_position, "following");
+            }
+            TapReport::SourceLost { endpoint, reason } => {
+                tracing::warn!(%endpoint, reason, "candidate given up");
+                self.life.record_error(&format!("{endpoint}: {reason}"));
+            }
+            TapReport::SourcesBehind { position, limit } => {
+                let text = format!(
+                    "for a minute every source's committed log has ended at {limit}, before ours at {position}: \
+                     the cluster may have been restored from an older state"
+                );
+                tracing::error!("{text}");
+                self.life.record_error(&text);
+            }
+            TapReport::Halted { state, reason } => {
+                tracing::error!(state = state.name(), reason, "following has ended");
+                self.life.record_error(&format!("{}: {reason}", state.name()));
+                if state == TapState::Failed {
+                    tracing::error!(
+                        "the recording is kept as it is; remove the cause and start the node again"
+                    );
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: ReceiverCommand) {
+        self.waiting.push(command);
+    }
+
+    fn send_commands(&mut self) {
+        while !self.waiting.is_empty() && !self.rings.commands.is_full() {
+            let command = self.waiting.remove(0);
+            self.rings.commands.push(command).expect("there is room, and only this end pushes");
+        }
+    }
+
+    fn follow(&mut self) -> Result<usize, AgentError> {
+        let work = self.module.do_work()?;
+        let terms: Vec<NewLeadershipTermEvent> = self.module.drain_terms().collect();
+        terms.iter().try_for_each(|term| self.on_term(term))?;
+        Ok(work)
+    }
+}
+
+impl Agent for Conductor {
+    fn name(&self) -> &str {
+        "conductor"
+    }
+
+    fn on_start(&mut self) -> Result<(), AgentError> {
+        let mut snapshot_position = None;
+        match self.history.recover_log()? {
+            Some(log) => {
+                let position = log.writer.recorded_position();
+                tracing::info!(start = log.place.start_position(), end = position, "log found");
+                self.open_log(log)?;
+            }
+            None => {
+                let set = self.history.latest_snapshot_set(self.rings.starts.len());
+                snapshot_position = set.map(|set| set.log_position);
+            }
+        }
+        self.command(ReceiverCommand::Start { snapshot_position });
+        self.life.ready()?;
+        Ok(())
+    }
+
+    fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        let mut work = 0;
+        if let Ok(request) = self.rings.requests.pop() {
+            self.on_request(request)?;
+            work += 1;
+        }
+        while let Ok(reply) = self.rings.replies.pop() {
+            self.on_reply(reply);
+            work += 1;
+        }
+        work += self.follow()?;
+        self.send_commands();
+        if now_ns >= self.sign_of_life_due_ns {
+            self.sign_of_life_due_ns = now_ns + SIGN_OF_LIFE_INTERVAL_NS;
+            self.life.update()?;
+        }
+        Ok(work)
+    }
+
+    fn on_close(&mut self) {
+        // The services have stopped, so this ends where the slowest of them stands.
+        loop {
+            match self.follow() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(%error, "could not follow the rest of the log");
+                    break;
+                }
+            }
+        }
+        if let Some(log) = &self.log
+            && let Err(error) = self.history.close_log(log.recording_id(), log.end_position())
+        {
+            tracing::error!(%error, "could not close the recording of the log");
+        }
+        self.life.terminate();
+    }
+}

@@ -1,0 +1,245 @@
+//! Drives the tap from the socket: datagrams in, recorded bytes and datagrams out. Every protocol decision is the
+//! tap's; this only carries bytes.
+
+use consensus_tap::tap::{LagTracker, Tap, TapAction};
+use rtrb::{Consumer, Producer};
+
+use super::log_ring::{LogEnd, LogSender};
+use super::{Agent, AgentError};
+use crate::net::DatagramIo;
+use crate::recordings::Recordings;
+use crate::status::ReceiverGauges;
+use crate::store::recording_writer::RecordingWriter;
+use consensus_tap::tap::RecordingKey;
+use std::net::SocketAddr;
+
+/// One receive call takes at most this many datagrams before rings and timers get their turn.
+const DATAGRAMS_PER_CYCLE_MAX: usize = 128;
+/// Figures for operators change no faster than they can be read.
+const STATUS_INTERVAL_NS: u64 = 10_000_000;
+
+/// What the conductor tells the receiver.
+#[derive(Debug)]
+pub enum ReceiverCommand {
+    /// Begin to look for a source. The log that is there, if any, was opened before.
+    Start {
+        /// Where the log begins when only a snapshot set is there yet.
+        snapshot_position: Option<i64>,
+    },
+    /// A name was looked up, or could not be.
+    Resolved {
+        /// Of the request.
+        token: u64,
+        /// `None` when the name does not resolve.
+        address: Option<SocketAddr>,
+    },
+    /// A recording is ready to be written.
+    Opened {
+        /// Which one.
+        key: RecordingKey,
+        /// Its writer.
+        writer: Box<RecordingWriter>,
+    },
+    /// A recording could not be opened, or not be made durable.
+    Failed {
+        /// In words.
+        reason: String,
+    },
+    /// The log says that a new leadership term began.
+    LeadershipTerm {
+        /// The term.
+        leadership_term_id: i64,
+        /// Who leads it.
+        leader_member_id: i32,
+    },
+}
+
+/// What the receiver asks of the conductor.
+#[derive(Debug)]
+pub enum ReceiverRequest {
+    /// As the tap put it.
+    Tap(TapAction),
+    /// The snapshot set is recorded: its writers, in the order of the set.
+    SnapshotsRecorded(Vec<RecordingWriter>),
+    /// The snapshot set was given up: what was written of it.
+    SnapshotsDiscarded(Vec<RecordingWriter>),
+    /// Writing a recording failed.
+    RecordFailed {
+        /// In words.
+        reason: String,
+    },
+}
+
+/// The receiver agent.
+#[derive(Debug)]
+pub struct Receiver<Io> {
+    tap: Tap,
+    io: Io,
+    recordings: Recordings,
+    commands: Consumer<ReceiverCommand>,
+    requests: Producer<ReceiverRequest>,
+    /// A request for which the ring had no room yet.
+    waiting: Option<ReceiverRequest>,
+    readers: Vec<LogSender>,
+    end: LogEnd,
+    lag: LagTracker,
+    gauges: ReceiverGauges,
+    status_due_ns: u64,
+}
+
+impl<Io: DatagramIo> Receiver<Io> {
+    /// A receiver that waits for [`ReceiverCommand::Start`].
+    pub fn new(
+        tap: Tap,
+        io: Io,
+        commands: Consumer<ReceiverCommand>,
+        requests: Producer<ReceiverRequest>,
+        readers: Vec<LogSender>,
+        gauges: ReceiverGauges,
+    ) -> Self {
+        Self {
+            tap,
+            io,
+            recordings: Recordings::default(),
+            commands,
+            requests,
+            waiting: None,
+            readers,
+            end: LogEnd { position: i64::MIN, received_ns: 0 },
+            lag: LagTracker::default(),
+            gauges,
+            status_due_ns: 0,
+        }
+    }
+
+    fn on_command(&mut self, command: ReceiverCommand, now_ns: u64) {
+        match command {
+            ReceiverCommand::Start { snapshot_position } => self.tap.start(snapshot_position, now_ns),
+            ReceiverCommand::Resolved { token, address } => self.tap.on_resolved(token, address, now_ns),
+            ReceiverCommand::Opened { key, writer } => {
+                self.recordings.open(key, *writer);
+                self.tap.on_recording_opened(key, now_ns);
+            }
+            ReceiverCommand::Failed { reason } => self.tap.on_recording_failed(reason, now_ns),
+            ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id } => {
+                self.tap.on_leadership_term(leadership_term_id, leader_member_id);
+            }
+        }
+    }
+
+    fn receive(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        let Self { tap, io, recordings, .. } = self;
+        Ok(io.receive(DATAGRAMS_PER_CYCLE_MAX, |bytes, from| {
+            tap.on_datagram(bytes, from, now_ns, recordings);
+        })?)
+    }
+
+    fn publish_log(&mut self, now_ns: u64) -> usize {
+        let Some(position) = self.recordings.log_position() else { return 0 };
+        if position > self.end.position {
+            self.end = LogEnd { position, received_ns: now_ns };
+            self.gauges.show_recorded(position);
+        }
+        let end = self.end;
+        self.readers.iter_mut().map(|reader| reader.advance(end)).sum()
+    }
+
+    fn transmit(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        let Self { tap, io, .. } = self;
+        let mut failed = None;
+        let sent = tap.poll_transmit(now_ns, &mut |run| {
+            match io.send(run.to, run.bytes, run.segment_length) {
+                Ok(()) => {}
+                // A queue that is full drops, as the network may: the protocol repeats what matters.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => failed = Some(error),
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        self.io.flush()?;
+        Ok(sent)
+    }
+
+    /// Passes requests on, one at a time and in order.
+    fn request(&mut self) -> usize {
+        if self.waiting.is_none() {
+            self.waiting = match self.recordings.take_failure() {
+                Some(failure) => Some(ReceiverRequest::RecordFailed { reason: failure.to_string() }),
+                None => self.tap.poll_action().map(|action| match action {
+                    TapAction::SnapshotsRecorded => {
+                        ReceiverRequest::SnapshotsRecorded(self.recordings.take_snapshots())
+                    }
+                    TapAction::DiscardSnapshots => {
+                        ReceiverRequest::SnapshotsDiscarded(self.recordings.take_snapshots())
+                    }
+                    action => ReceiverRequest::Tap(action),
+                }),
+            };
+        }
+        let Some(request) = self.waiting.take() else { return 0 };
+        match self.requests.push(request) {
+            Ok(()) => 1,
+            Err(rtrb::PushError::Full(request)) => {
+                self.waiting = Some(request);
+                0
+            }
+        }
+    }
+
+    fn show_status(&mut self, now_ns: u64) {
+        if now_ns < self.status_due_ns {
+            return;
+        }
+        self.status_due_ns = now_ns + STATUS_INTERVAL_NS;
+        let status = self.tap.status();
+        if status.source_position >= 0 && status.source_member_id >= 0 {
+            self.lag.on_source_position(status.source_position, status.source_position_ns);
+        }
+        let lag_ns = self.lag.lag_ns(self.gauges.applied_position(), now_ns);
+        self.gauges.show(
+            status,
+            self.tap.transport_counters(),
+            &self.io.counters(),
+            self.recordings.log_position(),
+            lag_ns,
+            now_ns,
+        );
+    }
+}
+
+impl<Io: DatagramIo> Agent for Receiver<Io> {
+    fn name(&self) -> &str {
+        "receiver"
+    }
+
+    fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        let mut work = 0;
+        // One command a cycle: a burst of control traffic must not delay the log.
+        if let Ok(command) = self.commands.pop() {
+            self.on_command(command, now_ns);
+            work += 1;
+        }
+        work += self.receive(now_ns)?;
+        work += self.publish_log(now_ns);
+        work += self.tap.on_timeout(now_ns, &mut self.recordings);
+        work += self.transmit(now_ns)?;
+        work += self.request();
+        self.show_status(now_ns);
+        Ok(work)
+    }
+
+    /// Leaves the sources in order: sessions are closed and what must be said is said, as far as one pass goes.
+    fn on_close(&mut self) {
+        let now_ns = crate::sys::clock::monotonic_ns();
+        self.tap.close(now_ns);
+        self.tap.on_timeout(now_ns, &mut self.recordings);
+        if let Err(error) = self.transmit(now_ns) {
+            tracing::warn!(%error, "could not take leave of the source");
+        }
+        self.publish_log(now_ns);
+        self.status_due_ns = 0;
+        self.show_status(now_ns);
+    }
+}

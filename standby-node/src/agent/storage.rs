@@ -1,0 +1,166 @@
+//! Whatever may block and must not block anybody else: names to look up, segments to prepare, syncs.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use consensus_tap::channel::HostPort;
+use rtrb::{Consumer, Producer};
+
+use super::{Agent, AgentError};
+use crate::store::counters::Counter;
+use crate::store::recording_syncer::RecordingSyncer;
+use crate::store::segment_preparer::SegmentPreparer;
+
+/// What the conductor asks for.
+#[derive(Debug)]
+pub enum StorageJob {
+    /// Look a name up.
+    Resolve {
+        /// To be given back.
+        token: u64,
+        /// What to look up.
+        endpoint: HostPort,
+    },
+    /// Serve the log's recording from now on.
+    Serve {
+        /// Prepares its segments.
+        preparer: Box<SegmentPreparer>,
+        /// Makes it durable.
+        syncer: Box<RecordingSyncer>,
+    },
+}
+
+/// What the storage agent answers.
+#[derive(Debug)]
+pub enum StorageReply {
+    /// A name was looked up, or could not be (`None`).
+    Resolved {
+        /// As it was asked.
+        token: u64,
+        /// The first address of a family that we speak.
+        address: Option<SocketAddr>,
+    },
+    /// The log can no longer be made durable.
+    SyncFailed {
+        /// In words.
+        reason: String,
+    },
+}
+
+/// The storage agent.
+#[derive(Debug)]
+pub struct Storage {
+    jobs: Consumer<StorageJob>,
+    replies: Producer<StorageReply>,
+    log: Option<(Box<SegmentPreparer>, Box<RecordingSyncer>)>,
+    durable_position: Counter,
+    /// 0 for "as soon as something is recorded".
+    sync_interval_ns: u64,
+    sync_due_ns: u64,
+    wants_ipv6: bool,
+    failed: bool,
+}
+
+impl Storage {
+    /// An agent that syncs every `sync_interval`, or at once with `None`. Names are looked up in the socket's own
+    /// family.
+    pub fn new(
+        jobs: Consumer<StorageJob>,
+        replies: Producer<StorageReply>,
+        durable_position: Counter,
+        sync_interval: Option<Duration>,
+        wants_ipv6: bool,
+    ) -> Self {
+        Self {
+            jobs,
+            replies,
+            log: None,
+            durable_position,
+            sync_interval_ns: sync_interval.map_or(0, |interval| interval.as_nanos() as u64),
+            sync_due_ns: 0,
+            wants_ipv6,
+            failed: false,
+        }
+    }
+
+    fn on_job(&mut self, job: StorageJob) {
+        match job {
+            StorageJob::Resolve { token, endpoint } => {
+                let address = self.resolve(&endpoint);
+                self.reply(StorageReply::Resolved { token, address });
+            }
+            StorageJob::Serve { preparer, syncer } => self.log = Some((preparer, syncer)),
+        }
+    }
+
+    fn resolve(&self, endpoint: &HostPort) -> Option<SocketAddr> {
+        let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
+        match looked_up {
+            Ok(mut addresses) => addresses.find(|address| address.is_ipv6() == self.wants_ipv6),
+            Err(error) => {
+                tracing::warn!(%endpoint, %error, "cannot look up");
+                None
+            }
+        }
+    }
+
+    fn prepare(&mut self) -> usize {
+        let Some((preparer, _)) = self.log.as_mut() else { return 0 };
+        match preparer.do_work() {
+            Ok(work) => work,
+            // The writer, should it come that far, tries for itself and fails for good.
+            Err(error) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    tracing::error!(%error, "cannot prepare the next segment of the log");
+                }
+                0
+            }
+        }
+    }
+
+    fn sync(&mut self, now_ns: u64) {
+        let Some((_, syncer)) = self.log.as_mut() else { return };
+        if now_ns < self.sync_due_ns {
+            return;
+        }
+        self.sync_due_ns = now_ns + self.sync_interval_ns;
+        match syncer.sync() {
+            Ok(position) => self.durable_position.set_ordered(position),
+            Err(error) => {
+                self.log = None;
+                self.reply(StorageReply::SyncFailed { reason: error.to_string() });
+            }
+        }
+    }
+
+    fn reply(&mut self, reply: StorageReply) {
+        // One reply for each job, and there are as many slots; only a late sync failure can find no room, and then
+        // the conductor has stopped reading.
+        if self.replies.push(reply).is_err() {
+            tracing::warn!("the conductor takes no replies");
+        }
+    }
+}
+
+impl Agent for Storage {
+    fn name(&self) -> &str {
+        "storage"
+    }
+
+    fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        let mut work = 0;
+        while let Ok(job) = self.jobs.pop() {
+            self.on_job(job);
+            work += 1;
+        }
+        work += self.prepare();
+        self.sync(now_ns);
+        Ok(work)
+    }
+
+    /// A clean end leaves everything on the disk.
+    fn on_close(&mut self) {
+        self.sync_due_ns = 0;
+        self.sync(0);
+    }
+}

@@ -1,0 +1,331 @@
+//! From flags and file to a checked configuration: every error names the key, the value and the next step.
+
+mod settings;
+mod values;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use consensus_tap::archive::Credentials;
+use consensus_tap::channel::HostPort;
+use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
+
+pub use self::settings::Settings;
+pub use self::values::{Credential, EndpointMapping, Layout, Size, Span, ValueError};
+use crate::agent::idle::IdleStrategy;
+use crate::net::backend::NetworkBackend;
+
+/// Services a node can host, as in Aeron.
+pub const SERVICES_MAX: usize = 10;
+
+/// Everything a node needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The node's directory.
+    pub dir: PathBuf,
+    /// Directory of cnc.dat.
+    pub aeron_dir: PathBuf,
+    /// Names of the services, in order of service id.
+    pub services: Vec<String>,
+    /// `host:port` to bind.
+    pub bind_endpoint: String,
+    /// What members are told to send to; the bound address when `None`.
+    pub response_endpoint: Option<HostPort>,
+    /// This node's id.
+    pub member_id: i32,
+    /// The cluster's id.
+    pub cluster_id: i32,
+    /// How to follow; `response_endpoint` and `seed` are filled in when the socket is bound.
+    pub tap: TapConfig,
+    /// Which agent runs where.
+    pub layout: Layout,
+    /// Core of the receiver's thread.
+    pub receiver_core: Option<usize>,
+    /// Cores of the service threads.
+    pub service_cores: Vec<usize>,
+    /// What the busy threads do when idle.
+    pub idle: IdleStrategy,
+    /// Who moves datagrams.
+    pub network: NetworkBackend,
+    /// Socket receive buffer, bytes.
+    pub socket_receive_buffer: usize,
+    /// Socket send buffer, bytes.
+    pub socket_send_buffer: usize,
+    /// 0, 1 or 2 as in Aeron.
+    pub file_sync_level: u8,
+    /// Time between two background syncs.
+    pub sync_interval: std::time::Duration,
+    /// Ballast of audit services, bytes.
+    pub audit_ballast: usize,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read configuration file {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("configuration file {path}: {source}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        source: Box<toml::de::Error>,
+    },
+    /// A key that has no default is missing.
+    #[error("{key} is not set: give --{flag}, or `{key} = …` in the configuration file")]
+    Missing {
+        /// As in the file.
+        key: &'static str,
+        /// As a flag.
+        flag: String,
+    },
+    /// A value is out of its range.
+    #[error("{key} = \"{value}\": {problem}")]
+    Value {
+        /// As in the file.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with line and column where the file itself is wrong.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+}
+
+impl NodeConfig {
+    /// Checks settings and fills in defaults. `core_count` decides the default layout.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first key that is missing or wrong.
+    pub fn new(settings: Settings, core_count: usize) -> Result<Self, ConfigError> {
+        let dir = settings.dir.ok_or_else(|| missing("dir"))?;
+        let host = settings.host.ok_or_else(|| missing("host"))?;
+        let services = service_names(settings.service)?;
+        let layout =
+            settings.layout.unwrap_or(if core_count >= 4 { Layout::Dedicated } else { Layout::Shared });
+        let credentials = |initial: Option<&Credential>| match (initial, &settings.challenge_answer) {
+            (None, None) => Credentials::None,
+            (Some(initial), None) => Credentials::Simple(initial.0.clone().into_bytes()),
+            (initial, Some(answer)) => Credentials::ChallengeResponse {
+                initial: initial.map(|initial| initial.0.clone().into_bytes()).unwrap_or_default(),
+                answer: answer.0.clone().into_bytes(),
+            },
+        };
+        let span_ns =
+            |span: Option<Span>, default_ms: u64| span.map_or(default_ms * 1_000_000, Span::as_nanos);
+        let response_endpoint = settings
+            .response_endpoint
+            .as_ref()
+            .map(|text| endpoint("response_endpoint", text))
+            .transpose()?;
+        let tap = TapConfig {
+            consensus_endpoints: consensus_endpoints(settings.consensus_endpoints)?,
+            // Known for sure only when the socket is bound.
+            response_endpoint: endpoint("host", &format!("{host}:1"))?,
+            endpoint_map: settings
+                .endpoint_map
+                .unwrap_or_default()
+                .into_iter()
+                .map(|mapping| (mapping.named, mapping.reached))
+                .collect(),
+            source_type: choice("source_type", settings.source_type, SOURCE_TYPES)?,
+            routing: choice("routing", settings.routing, ROUTINGS)?,
+            replay_start: choice("replay_start", settings.replay_start, REPLAY_STARTS)?,
+            service_count: services.len() as u8,
+            consensus_stream_id: settings.consensus_stream_id.unwrap_or(108),
+            log_stream_id: settings.log_stream_id.unwrap_or(100),
+            archive_control_stream_id: settings.archive_control_stream_id.unwrap_or(10),
+            archive_response_stream_id: 20,
+            receive_window_length: window("receive_window", settings.receive_window, 2 << 20)?,
+            cluster_credentials: credentials(settings.credentials.as_ref()),
+            archive_credentials: credentials(settings.archive_credentials.as_ref()),
+            connect_timeout_ns: span_ns(settings.connect_timeout, 1_000),
+            response_timeout_ns: span_ns(settings.response_timeout, 2_000),
+            message_timeout_ns: span_ns(settings.message_timeout, 10_000),
+            progress_timeout_ns: span_ns(settings.progress_timeout, 10_000),
+            source_timeout_ns: span_ns(settings.source_timeout, 5_000),
+            heartbeat_interval_ns: 1_000_000_000,
+            source_position_interval_ns: 100_000_000,
+            seed: 0,
+        };
+        let audit_ballast = settings.audit_ballast.map_or(0, |size| size.0 as usize);
+        if !audit_ballast.is_multiple_of(8) {
+            return Err(value("audit_ballast", audit_ballast, "must be a multiple of 8"));
+        }
+        Ok(Self {
+            aeron_dir: settings.aeron_dir.unwrap_or_else(|| dir.join("aeron")),
+            dir,
+            services,
+            bind_endpoint: bind_endpoint(&host, settings.port.unwrap_or(0)),
+            response_endpoint,
+            member_id: settings.member_id.unwrap_or(100),
+            cluster_id: settings.cluster_id.unwrap_or(0),
+            tap,
+            layout,
+            receiver_core: settings.receiver_core,
+            service_cores: settings.service_cores.unwrap_or_default(),
+            idle: settings.idle.unwrap_or(match layout {
+                Layout::Dedicated => IdleStrategy::Spin,
+                Layout::Shared => IdleStrategy::BACKOFF,
+            }),
+            network: settings.network.unwrap_or(NetworkBackend::Mmsg),
+            socket_receive_buffer: settings.socket_receive_buffer.map_or(4 << 20, |size| size.0 as usize),
+            socket_send_buffer: settings.socket_send_buffer.map_or(1 << 20, |size| size.0 as usize),
+            file_sync_level: settings.file_sync_level.unwrap_or(0),
+            sync_interval: settings.sync_interval.map_or(std::time::Duration::from_secs(1), |span| span.0),
+            audit_ballast,
+        })
+    }
+}
+
+const SOURCE_TYPES: &[(&str, SourceType)] =
+    &[("any", SourceType::Any), ("leader", SourceType::Leader), ("follower", SourceType::Follower)];
+const ROUTINGS: &[(&str, Routing)] = &[("all", Routing::All), ("single", Routing::Single)];
+const REPLAY_STARTS: &[(&str, ReplayStart)] =
+    &[("latest-snapshot", ReplayStart::LatestSnapshot), ("beginning", ReplayStart::Beginning)];
+
+/// The longest and shortest receive windows that Aeron can make use of: half of the longest term, one datagram.
+const WINDOW_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(512 << 20);
+
+fn choice<T: Copy + Default>(
+    key: &'static str,
+    text: Option<String>,
+    choices: &[(&str, T)],
+) -> Result<T, ConfigError> {
+    let Some(text) = text else { return Ok(T::default()) };
+    choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)).map(|(_, choice)| *choice).ok_or_else(
+        || {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            value(key, &text, &format!("write one of {}", names.join(", ")))
+        },
+    )
+}
+
+fn window(key: &'static str, size: Option<Size>, default: u64) -> Result<i32, ConfigError> {
+    let bytes = size.map_or(default, |size| size.0);
+    if !WINDOW_RANGE.contains(&bytes) {
+        return Err(value(key, bytes, "must be from 64k to 512m"));
+    }
+    Ok(bytes as i32)
+}
+
+fn service_names(names: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let names = names.unwrap_or_else(|| vec!["audit".to_owned()]);
+    if names == ["none"] {
+        return Ok(Vec::new());
+    }
+    if names.len() > SERVICES_MAX {
+        return Err(value("service", names.join(","), "a cluster has at most ten services"));
+    }
+    Ok(names)
+}
+
+fn consensus_endpoints(texts: Option<Vec<String>>) -> Result<Vec<HostPort>, ConfigError> {
+    let texts = texts.filter(|texts| !texts.is_empty()).ok_or_else(|| missing("consensus_endpoints"))?;
+    texts.iter().map(|text| endpoint("consensus_endpoints", text.trim())).collect()
+}
+
+fn endpoint(key: &'static str, text: &str) -> Result<HostPort, ConfigError> {
+    let endpoint: HostPort =
+        text.parse().map_err(|_| value(key, text, "write host:port, e.g. node0.example:9003"))?;
+    if endpoint.port == 0 {
+        return Err(value(key, text, "port 0 cannot be sent to: give the port that listens there"));
+    }
+    Ok(endpoint)
+}
+
+fn bind_endpoint(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn missing(key: &'static str) -> ConfigError {
+    ConfigError::Missing { key, flag: key.replace('_', "-") }
+}
+
+fn value(key: &'static str, value: impl fmt::Display, problem: &str) -> ConfigError {
+    ConfigError::Value { key, value: value.to_string(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minimal() -> Settings {
+        Settings {
+            dir: Some("d".into()),
+            host: Some("localhost".into()),
+            consensus_endpoints: Some(vec!["a:1".into(), "b:2".into()]),
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn three_keys_are_enough() {
+        let config = NodeConfig::new(minimal(), 2).unwrap();
+        assert_eq!(config.services, ["audit"]);
+        assert_eq!(config.layout, Layout::Shared);
+        assert_eq!(NodeConfig::new(minimal(), 4).unwrap().layout, Layout::Dedicated);
+        assert_eq!(config.bind_endpoint, "localhost:0");
+    }
+
+    #[test]
+    fn a_missing_key_is_named_with_its_flag() {
+        let settings = Settings { consensus_endpoints: None, ..minimal() };
+        let message = NodeConfig::new(settings, 2).unwrap_err().to_string();
+        assert!(message.contains("--consensus-endpoints"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_key_and_choices() {
+        let settings = Settings { source_type: Some("boss".into()), ..minimal() };
+        let message = NodeConfig::new(settings, 2).unwrap_err().to_string();
+        assert!(message.contains("source_type") && message.contains("boss") && message.contains("follower"));
+        let settings = Settings { consensus_endpoints: Some(vec!["a:0".into()]), ..minimal() };
+        assert!(NodeConfig::new(settings, 2).unwrap_err().to_string().contains("port 0"));
+    }
+
+    #[test]
+    fn flags_override_the_file_and_unknown_keys_are_refused() {
+        let file: Settings = toml::from_str("host = \"file\"\nport = 7\nreceive_window = \"1m\"").unwrap();
+        let flags = Settings { host: Some("flag".into()), ..Settings::default() };
+        let merged = flags.over(file);
+        assert_eq!((merged.host.as_deref(), merged.port), (Some("flag"), Some(7)));
+        let error = toml::from_str::<Settings>("hots = \"typo\"").unwrap_err().to_string();
+        assert!(error.contains("hots"), "{error}");
+    }
+
+    #[test]
+    fn every_flag_can_be_written_in_the_file_under_its_own_name() {
+        use clap::Args as _;
+        let command = Settings::augment_args(clap::Command::new("run"));
+        for argument in command.get_arguments() {
+            let key = argument.get_id().as_str();
+            let error = toml::from_str::<Settings>(&format!("{key} = {{}}")).unwrap_err().to_string();
+            assert!(!error.contains("unknown field"), "{key}: {error}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Every key an operator can set, as a flag of `run` and as a key of its configuration file.
+//!
+//! Flags override the file; what neither sets has the default that its help names. A key's help also names the
+//! Aeron property it corresponds to, so that a cluster's own configuration can be carried over.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::values::{Credential, EndpointMapping, Layout, Size, Span, as_flag};
+use crate::agent::idle::IdleStrategy;
+use crate::net::backend::NetworkBackend;
+
+/// What was set, by flag or by file; `None` is "not set".
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Directory of this node: archive, cluster files, cnc.dat. Created if missing.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Service to host, once for each service of the cluster in order of service id; `none` hosts none.
+    /// [default: audit]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub service: Option<Vec<String>>,
+
+    /// Consensus endpoints of the cluster's members, host:port, comma separated
+    /// (aeron.cluster.consensus.endpoints).
+    #[arg(long, value_name = "H:P,H:P,…", value_delimiter = ',')]
+    pub consensus_endpoints: Option<Vec<String>>,
+
+    /// Address of this host as the members reach it; responses and the log are sent there.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+
+    /// UDP port for everything this node receives (aeron.cluster.backup.catchup.endpoint). [default: 0, any]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+
+    /// host:port that members are told to send to, where that is not host and port (NAT, relays).
+    #[arg(long, value_name = "H:P")]
+    pub response_endpoint: Option<String>,
+
+    /// Endpoint that the cluster names = endpoint that reaches it from here, comma separated.
+    #[arg(long, value_name = "H:P=H:P,…", value_delimiter = ',')]
+    pub endpoint_map: Option<Vec<EndpointMapping>>,
+
+    /// Id of this node; must not be that of a voting member (aeron.cluster.member.id). [default: 100]
+    #[arg(long, value_name = "ID")]
+    pub member_id: Option<i32>,
+
+    /// Id of the cluster (aeron.cluster.id). [default: 0]
+    #[arg(long, value_name = "ID")]
+    pub cluster_id: Option<i32>,
+
+    /// Which members may be followed: any, leader or follower (aeron.cluster.backup.source.type).
+    /// [default: any]
+    #[arg(long, value_name = "TYPE")]
+    pub source_type: Option<String>,
+
+    /// `all`: every member that a response names may be followed; `single`: only the configured endpoints.
+    /// [default: all]
+    #[arg(long, value_name = "ROUTING")]
+    pub routing: Option<String>,
+
+    /// Where a node without history begins: latest-snapshot or beginning
+    /// (cluster.backup.initial.replay.start). [default: latest-snapshot]
+    #[arg(long, value_name = "START")]
+    pub replay_start: Option<String>,
+
+    /// Credentials for the members' consensus modules, e.g. user:password, sent as they are.
+    #[arg(long, value_name = "TEXT", env = "STANDBY_CREDENTIALS", hide_env_values = true)]
+    pub credentials: Option<Credential>,
+
+    /// Answer to a consensus module's or archive's challenge, sent as it is.
+    #[arg(long, value_name = "TEXT", env = "STANDBY_CHALLENGE_ANSWER", hide_env_values = true)]
+    pub challenge_answer: Option<Credential>,
+
+    /// Credentials for the members' archives. [default: none]
+    #[arg(long, value_name = "TEXT", env = "STANDBY_ARCHIVE_CREDENTIALS", hide_env_values = true)]
+    pub archive_credentials: Option<Credential>,
+
+    /// Stream of consensus messages (aeron.cluster.consensus.stream.id). [default: 108]
+    #[arg(long, value_name = "ID")]
+    pub consensus_stream_id: Option<i32>,
+
+    /// Stream of the log (aeron.cluster.log.stream.id). [default: 100]
+    #[arg(long, value_name = "ID")]
+    pub log_stream_id: Option<i32>,
+
+    /// Stream of archive control requests (aeron.archive.control.stream.id). [default: 10]
+    #[arg(long, value_name = "ID")]
+    pub archive_control_stream_id: Option<i32>,
+
+    /// Receive window of the log (aeron.rcv.initial.window.length). [default: 2m]
+    #[arg(long, value_name = "SIZE")]
+    pub receive_window: Option<Size>,
+
+    /// Socket receive buffer (aeron.socket.so_rcvbuf). [default: 4m]
+    #[arg(long, value_name = "SIZE")]
+    pub socket_receive_buffer: Option<Size>,
+
+    /// Socket send buffer (aeron.socket.so_sndbuf). [default: 1m]
+    #[arg(long, value_name = "SIZE")]
+    pub socket_send_buffer: Option<Size>,
+
+    /// How a member's driver may take to connect to us. [default: 1s]
+    #[arg(long, value_name = "TIME")]
+    pub connect_timeout: Option<Span>,
+
+    /// How long a member may take to answer a backup query (aeron.cluster.backup.response.timeout).
+    /// [default: 2s]
+    #[arg(long, value_name = "TIME")]
+    pub response_timeout: Option<Span>,
+
+    /// How long an archive may take to answer (aeron.archive.message.timeout). [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub message_timeout: Option<Span>,
+
+    /// How long a source may record without sending (aeron.cluster.backup.progress.timeout). [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub progress_timeout: Option<Span>,
+
+    /// How long a source may be silent on every channel before another is tried. [default: 5s]
+    #[arg(long, value_name = "TIME")]
+    pub source_timeout: Option<Span>,
+
+    /// How recorded bytes reach the disk: 0 in the background, 1 data, 2 data and metadata
+    /// (aeron.archive.file.sync.level). [default: 0]
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub file_sync_level: Option<u8>,
+
+    /// Time between two background syncs at level 0. [default: 1s]
+    #[arg(long, value_name = "TIME")]
+    pub sync_interval: Option<Span>,
+
+    /// dedicated: receiver and services on threads of their own; shared: one thread for all.
+    /// [default: dedicated from four cores on, else shared]
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: Option<Layout>,
+
+    /// Core of the receiver thread, or of the one thread of the shared layout. [default: not pinned]
+    #[arg(long, value_name = "CORE")]
+    pub receiver_core: Option<usize>,
+
+    /// Cores of the service threads, in order of service id. [default: not pinned]
+    #[arg(long, value_name = "CORE,…", value_delimiter = ',')]
+    pub service_cores: Option<Vec<usize>>,
+
+    /// What busy threads do when idle: noop, spin, yield, backoff, sleep(TIME) (aeron.receiver.idle.strategy).
+    /// [default: spin when dedicated, backoff when shared]
+    #[arg(long, value_name = "STRATEGY")]
+    #[serde(deserialize_with = "as_flag")]
+    pub idle: Option<IdleStrategy>,
+
+    /// Network backend: mmsg (recvmmsg/sendmmsg with GRO and GSO) or io-uring. [default: mmsg]
+    #[arg(long, value_name = "BACKEND")]
+    #[serde(deserialize_with = "as_flag")]
+    pub network: Option<NetworkBackend>,
+
+    /// Directory of cnc.dat, where the official tools look (aeron.dir). [default: DIR/aeron]
+    #[arg(long, value_name = "DIR")]
+    pub aeron_dir: Option<PathBuf>,
+
+    /// Bytes of ballast in each audit service's state; a multiple of 8. [default: 0]
+    #[arg(long, value_name = "SIZE")]
+    pub audit_ballast: Option<Size>,
+}
+
+macro_rules! overlay {
+    ($over:expr, $under:expr; $($field:ident),* $(,)?) => {
+        Settings { $($field: $over.$field.or($under.$field)),* }
+    };
+}
+
+impl Settings {
+    /// These settings, and those of `under` where these are not set.
+    pub fn over(self, under: Self) -> Self {
+        overlay!(self, under;
+            dir, service, consensus_endpoints, host, port, response_endpoint, endpoint_map, member_id, cluster_id,
+            source_type, routing, replay_start, credentials, challenge_answer, archive_credentials,
+            consensus_stream_id, log_stream_id, archive_control_stream_id, receive_window,
+            socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
+            progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,
+            service_cores, idle, network, aeron_dir, audit_ballast,
+        )
+    }
+}

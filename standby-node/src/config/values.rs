@@ -1,0 +1,211 @@
+//! Types of configured values: how each is written, and what is said when it is not.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use consensus_tap::channel::HostPort;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// A time, written like `200ms`, `5s` or `1m`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub struct Span(pub Duration);
+
+/// A number of bytes, written like `65536`, `128k`, `2m` or `1g`; in a file also as a plain number.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "SizeText")]
+pub struct Size(pub u64);
+
+/// A secret: never printed.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+#[serde(transparent)]
+pub struct Credential(pub String);
+
+/// An endpoint that a cluster names, and the one that reaches it from here.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub struct EndpointMapping {
+    /// As members name it.
+    pub named: HostPort,
+    /// As it is reached.
+    pub reached: HostPort,
+}
+
+/// Which agent runs on which thread.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Receiver and each service spin on threads of their own, the conductor has a third.
+    Dedicated,
+    /// All of them take turns on one thread.
+    Shared,
+}
+
+/// Reads a value that a file writes as it is written as a flag.
+pub(super) fn as_flag<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(D::Error::custom)
+}
+
+/// A value that does not read: what it was, and what would be right.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("\"{text}\" is not {expected}")]
+pub struct ValueError {
+    text: String,
+    expected: &'static str,
+}
+
+impl ValueError {
+    fn new(text: &str, expected: &'static str) -> Self {
+        Self { text: text.to_owned(), expected }
+    }
+}
+
+impl Span {
+    /// In nanoseconds; the longest time that fits for anything longer.
+    pub fn as_nanos(self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl FromStr for Span {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match humantime::parse_duration(text) {
+            Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
+            _ => Err(ValueError::new(text, "a time: write a number and ns, us, ms, s, m or h, e.g. 500ms")),
+        }
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Size {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let error = || ValueError::new(text, "a size: write bytes, or a number and k, m or g, e.g. 128k");
+        let (digits, factor) = match text.as_bytes().last().map(u8::to_ascii_lowercase) {
+            Some(b'k') => (&text[..text.len() - 1], 1 << 10),
+            Some(b'm') => (&text[..text.len() - 1], 1 << 20),
+            Some(b'g') => (&text[..text.len() - 1], 1 << 30),
+            _ => (text, 1),
+        };
+        let number: u64 = digits.parse().map_err(|_| error())?;
+        number.checked_mul(factor).map(Self).ok_or_else(error)
+    }
+}
+
+/// A size as a file may write it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SizeText {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<SizeText> for Size {
+    type Error = ValueError;
+
+    fn try_from(text: SizeText) -> Result<Self, ValueError> {
+        match text {
+            SizeText::Number(number) => Ok(Self(number)),
+            SizeText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl FromStr for Credential {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
+    }
+}
+
+impl FromStr for EndpointMapping {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let error = || ValueError::new(text, "an endpoint mapping: write named-host:port=reached-host:port");
+        let (named, reached) = text.split_once('=').ok_or_else(error)?;
+        Ok(Self {
+            named: named.parse().map_err(|_| error())?,
+            reached: reached.parse().map_err(|_| error())?,
+        })
+    }
+}
+
+impl TryFrom<String> for EndpointMapping {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Layout {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "dedicated" => Ok(Self::Dedicated),
+            "shared" => Ok(Self::Shared),
+            _ => Err(ValueError::new(text, "a thread layout: write dedicated or shared")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_suffixes_and_refuse_the_rest() {
+        assert_eq!("128k".parse(), Ok(Size(131_072)));
+        assert_eq!("2M".parse(), Ok(Size(2 << 20)));
+        assert_eq!("64".parse(), Ok(Size(64)));
+        for wrong in ["", "k", "-1", "1.5m", "99999999999g", "1kb"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!("200ms".parse(), Ok(Span(Duration::from_millis(200))));
+        assert!("200".parse::<Span>().is_err());
+        assert!("0s".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn a_credential_is_not_printed() {
+        assert!(!format!("{:?}", Credential("secret".to_owned())).contains("secret"));
+    }
+
+    #[test]
+    fn an_endpoint_mapping_is_two_endpoints() {
+        let mapping: EndpointMapping = "a:1=b:2".parse().unwrap();
+        assert_eq!((mapping.named.to_string(), mapping.reached.to_string()), ("a:1".into(), "b:2".into()));
+        assert!("a:1".parse::<EndpointMapping>().is_err());
+        assert!("a=b".parse::<EndpointMapping>().is_err());
+    }
+}

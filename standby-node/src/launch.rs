@@ -1,0 +1,239 @@
+//! Puts a node together: directory, cnc.dat, socket, rings, agents, threads.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use consensus_tap::channel::HostPort;
+use consensus_tap::file::archive_mark::ArchiveMark;
+use consensus_tap::file::cluster_mark::ClusterMark;
+use consensus_tap::file::cnc::counters as kind;
+use consensus_tap::tap::Tap;
+use rtrb::RingBuffer;
+use service_api::host::ServiceDriver;
+use service_api::{ClusteredService, MemberId, ServiceId, StatusFields};
+
+use crate::agent::Agent;
+use crate::agent::conductor::{Conductor, ConductorRings};
+use crate::agent::emission_ring::emission_ring;
+use crate::agent::log_ring::log_ring;
+use crate::agent::module_follower::ModuleFollower;
+use crate::agent::receiver::Receiver;
+use crate::agent::runner::RunnerError;
+use crate::agent::service::ServiceAgent;
+use crate::agent::storage::Storage;
+use crate::config::NodeConfig;
+use crate::net::Offload;
+use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
+use crate::signs_of_life::SignsOfLife;
+use crate::starting::Starting;
+use crate::status::{ReceiverGauges, ServiceGauges};
+use crate::store::cnc::{CncError, CncFile, CncSettings};
+use crate::store::counters::CountersFull;
+use crate::store::directory::NodeDirectory;
+use crate::store::history::{History, HistoryError};
+use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
+use crate::store::{StoreError, SyncLevel};
+use crate::sys::clock;
+use crate::sys::uring::UringUnavailable;
+use crate::topology::{Agents, CONTROL_RING_CAPACITY, LOG_RING_CAPACITY, Threads};
+
+/// Aeron's default application version, 0.0.1.
+const APP_VERSION: i32 = 1;
+
+/// A running node. Dropping it leaves the node running; [`stop`](Self::stop) ends it in order.
+#[derive(Debug)]
+pub struct NodeHandle {
+    threads: Threads,
+    aeron_dir: PathBuf,
+    /// Held so that no other node runs in the directory.
+    _directory: NodeDirectory,
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The directory or a file in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The archive or recording log.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// cnc.dat.
+    #[error(transparent)]
+    Cnc(#[from] CncError),
+    /// More services with more figures than cnc.dat has counters.
+    #[error(transparent)]
+    Counters(#[from] CountersFull),
+    /// The socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// io_uring was asked for and is not there.
+    #[error("network = \"io-uring\": {0}")]
+    Uring(#[from] UringUnavailable),
+    /// A thread.
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+}
+
+/// Starts a node with these services, in order of service id.
+///
+/// # Errors
+/// [`LaunchError`], which names the key, the value and the next step. What happens later is in the log, in cnc.dat,
+/// and in the result of [`NodeHandle::stop`].
+pub fn launch(
+    config: NodeConfig,
+    services: Vec<Box<dyn ClusteredService>>,
+) -> Result<NodeHandle, LaunchError> {
+    let now_ms = clock::epoch_ms();
+    let directory = NodeDirectory::open(&config.dir, now_ms)?;
+    let buffers =
+        BufferLengths { receive: Some(config.socket_receive_buffer), send: Some(config.socket_send_buffer) };
+    let socket = NetworkSocket::open("host", &config.bind_endpoint, buffers)?;
+    for shortfall in socket.shortfalls() {
+        tracing::warn!("{shortfall}");
+    }
+    let local_addr = socket.local_addr();
+    let io = config.network.open(socket, Offload::default())?;
+    let level = SyncLevel::from_number(config.file_sync_level).expect("the configuration was checked");
+    let history = History::open(&directory, level)?;
+
+    let (cnc, mut counters) = CncFile::create(&config.aeron_dir, &CncSettings::default(), now_ms)?;
+    let aeron_directory = config.aeron_dir.display().to_string();
+    let cluster_mark = ClusterMarkFile::activate(
+        &directory,
+        ClusterMark {
+            member_id: config.member_id,
+            cluster_id: config.cluster_id,
+            aeron_directory: aeron_directory.clone(),
+            control_channel: "aeron:ipc?term-length=128k".to_owned(),
+            service_name: config.services.join(","),
+            ..ClusterMark::default()
+        },
+        now_ms,
+    )?;
+    let archive_mark = ArchiveMarkFile::activate(
+        &directory,
+        ArchiveMark {
+            archive_id: i64::from(config.member_id),
+            control_channel: format!("aeron:udp?endpoint={}", config.bind_endpoint),
+            local_control_channel: "aeron:ipc?term-length=64k".to_owned(),
+            aeron_directory,
+            ..ArchiveMark::default()
+        },
+        now_ms,
+    )?;
+    let life = SignsOfLife { cnc, cluster_mark, archive_mark };
+
+    let (command_producer, command_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (request_producer, request_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (job_producer, job_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (reply_producer, reply_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (module_sender, module_receiver) = log_ring(LOG_RING_CAPACITY);
+    let mut log_senders = vec![module_sender];
+    let (mut starts, mut emissions, mut applied_positions) = (Vec::new(), Vec::new(), Vec::new());
+    let mut service_agents: Vec<Box<dyn Agent + Send>> = Vec::new();
+    for (id, service) in services.into_iter().enumerate() {
+        let service_id = id as u8;
+        let driver =
+            ServiceDriver::without_egress(service, MemberId(config.member_id), ServiceId(service_id));
+        let mut figures = StatusFields::new();
+        driver.status(&mut figures);
+        let name = config.services.get(id).map_or("service", String::as_str);
+        let gauges = ServiceGauges::allocate(&mut counters, config.cluster_id, service_id, name, &figures)?;
+        applied_positions.push(gauges.applied_position.clone());
+        let (start_producer, start_consumer) = RingBuffer::new(1);
+        let (emission_sender, emission_receiver) = emission_ring();
+        let (log_sender, log_receiver) = log_ring(LOG_RING_CAPACITY);
+        starts.push(start_producer);
+        emissions.push(emission_receiver);
+        log_senders.push(log_sender);
+        service_agents.push(Box::new(ServiceAgent::new(
+            driver,
+            service_id,
+            start_consumer,
+            log_receiver,
+            emission_sender,
+            gauges,
+        )));
+    }
+
+    let mut tap_config = config.tap.clone();
+    tap_config.response_endpoint = match &config.response_endpoint {
+        Some(endpoint) => endpoint.clone(),
+        None => HostPort { port: local_addr.port(), ..tap_config.response_endpoint },
+    };
+    tap_config.seed = entropy();
+    let tap = Tap::new(tap_config, entropy() as i64);
+    let gauges = ReceiverGauges::allocate(&mut counters, config.cluster_id, applied_positions)?;
+    let durable_position = counters.allocate_kind(&kind::DURABLE_POSITION, config.cluster_id, None)?;
+    let sync_interval = (level == SyncLevel::None).then_some(config.sync_interval);
+
+    let agents = Agents {
+        receiver: Box::new(Receiver::new(tap, io, command_consumer, request_producer, log_senders, gauges)),
+        services: service_agents,
+        conductor: Box::new(Conductor::new(
+            history,
+            ModuleFollower::new(module_receiver, emissions),
+            Starting { app_version: APP_VERSION },
+            life,
+            ConductorRings {
+                commands: command_producer,
+                requests: request_consumer,
+                jobs: job_producer,
+                replies: reply_consumer,
+                starts,
+            },
+        )),
+        storage: Box::new(Storage::new(
+            job_consumer,
+            reply_producer,
+            durable_position,
+            sync_interval,
+            local_addr.is_ipv6(),
+        )),
+    };
+    tracing::info!(
+        dir = %config.dir.display(), %local_addr, layout = ?config.layout, network = %config.network,
+        services = config.services.join(","), "started"
+    );
+    let threads = Threads::start(agents, &config)?;
+    Ok(NodeHandle { threads, aeron_dir: config.aeron_dir, _directory: directory })
+}
+
+impl NodeHandle {
+    /// Where this node's cnc.dat is.
+    pub fn aeron_dir(&self) -> &std::path::Path {
+        &self.aeron_dir
+    }
+
+    /// Whether the node has ended by itself: [`stop`](Self::stop) says why.
+    pub fn has_failed(&self) -> bool {
+        self.threads.any_finished()
+    }
+
+    /// Ends the node in order: the sources are left, what is recorded is applied, files are closed.
+    ///
+    /// # Errors
+    /// What ended an agent before its time.
+    pub fn stop(self) -> Result<(), RunnerError> {
+        self.threads.stop()
+    }
+
+    /// Waits until `should_stop` says so or the node fails, looking ten times a second, and ends it.
+    ///
+    /// # Errors
+    /// As [`stop`](Self::stop).
+    pub fn run_until(self, mut should_stop: impl FnMut() -> bool) -> Result<(), RunnerError> {
+        while !should_stop() && !self.has_failed() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.stop()
+    }
+}
+
+/// Numbers that no other node, nor this one at another time, will come up with.
+fn entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds each of these from the system's random numbers.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

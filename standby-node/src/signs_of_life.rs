@@ -1,0 +1,57 @@
+//! The files by which others see that this node lives, and what went wrong in it.
+
+use crate::store::StoreError;
+use crate::store::cnc::CncFile;
+use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
+use crate::sys::clock;
+
+/// cnc.dat and both mark files.
+#[derive(Debug)]
+pub struct SignsOfLife {
+    /// Aeron's counters and error log.
+    pub cnc: CncFile,
+    /// In the cluster directory.
+    pub cluster_mark: ClusterMarkFile,
+    /// In the archive directory.
+    pub archive_mark: ArchiveMarkFile,
+}
+
+impl SignsOfLife {
+    /// Tells readers that the files may be used.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn ready(&mut self) -> Result<(), StoreError> {
+        let now_ms = clock::epoch_ms();
+        self.cluster_mark.ready(now_ms)?;
+        self.archive_mark.ready(now_ms)
+    }
+
+    /// Due every second.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn update(&mut self) -> Result<(), StoreError> {
+        let now_ms = clock::epoch_ms();
+        self.cnc.heartbeat(now_ms);
+        self.cluster_mark.update(now_ms)?;
+        self.archive_mark.update(now_ms)
+    }
+
+    /// Puts an error where the official tools look for it.
+    pub fn record_error(&mut self, text: &str) {
+        self.cnc.error_log().record(text, clock::epoch_ms());
+        if let Err(error) = self.cluster_mark.record_error(text, clock::epoch_ms()) {
+            tracing::warn!(%error, "could not enter an error into the mark file");
+        }
+    }
+
+    /// Says that the node has ended in order. cnc.dat says so when it is dropped.
+    pub fn terminate(&mut self) {
+        for result in [self.cluster_mark.terminate(), self.archive_mark.terminate()] {
+            if let Err(error) = result {
+                tracing::warn!(%error, "could not take leave in a mark file");
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The writing side: what each agent shows of itself in cnc.dat.
+
+use consensus_tap::endpoint::TransportCounters;
+use consensus_tap::file::cnc::counters as kind;
+use consensus_tap::tap::TapStatus;
+use hdrhistogram::Histogram;
+use service_api::{StatusFields, StatusValue};
+
+use crate::net::IoCounters;
+use crate::store::counters::{Counter, CountersFull, CountersManager};
+use crate::sys::clock;
+
+/// Longest apply lag that is told apart from longer ones.
+const LAG_NS_MAX: u64 = 60_000_000_000;
+/// Percentiles are worked out this often: it takes a walk over the histogram.
+const PERCENTILES_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Counters of the receiver.
+#[derive(Debug)]
+pub struct ReceiverGauges {
+    state: Counter,
+    heartbeat_responses: Counter,
+    source_member_id: Counter,
+    leader_member_id: Counter,
+    leadership_term_id: Counter,
+    source_position: Counter,
+    source_position_age_ns: Counter,
+    received_position: Counter,
+    recorded_position: Counter,
+    lag_bytes: Counter,
+    lag_ns: Counter,
+    source_changes: Counter,
+    loss_gaps: Counter,
+    loss_bytes: Counter,
+    bytes_sent: Counter,
+    bytes_received: Counter,
+    naks_sent: Counter,
+    naks_received: Counter,
+    status_messages_sent: Counter,
+    invalid_packets: Counter,
+    short_sends: Counter,
+    /// Where each service stands; read here, written by the services.
+    applied_positions: Vec<Counter>,
+}
+
+impl ReceiverGauges {
+    /// Allocates the receiver's counters. `applied_positions` are the services' own.
+    ///
+    /// # Errors
+    /// [`CountersFull`].
+    pub fn allocate(
+        counters: &mut CountersManager,
+        cluster_id: i32,
+        applied_positions: Vec<Counter>,
+    ) -> Result<Self, CountersFull> {
+        let mut cluster =
+            |type_id, name, initial| counters.allocate_for_cluster(type_id, name, cluster_id, initial);
+        let state = cluster(kind::STANDBY_STATE, "Cluster Standby State", 0)?;
+        let heartbeat_responses =
+            cluster(kind::STANDBY_HEARTBEAT_RESPONSES, "Cluster Standby heartbeat response count", 0)?;
+        let source_member_id =
+            cluster(kind::STANDBY_SOURCE_MEMBER_ID, "Cluster Standby source memberId", -1)?;
+        let leadership_term_id = cluster(kind::LEADERSHIP_TERM_ID, "Leadership term id", -1)?;
+        let mut own = |kind: &kind::CounterKind, initial| -> Result<Counter, CountersFull> {
+            let counter = counters.allocate_kind(kind, cluster_id, None)?;
+            counter.set_ordered(initial);
+            Ok(counter)
+        };
+        Ok(Self {
+            state,
+            heartbeat_responses,
+            source_member_id,
+            leadership_term_id,
+            leader_member_id: own(&kind::LEADER_MEMBER_ID, -1)?,
+            source_position: own(&kind::SOURCE_POSITION, -1)?,
+            source_position_age_ns: own(&kind::SOURCE_POSITION_AGE_NS, -1)?,
+            received_position: own(&kind::RECEIVED_POSITION, -1)?,
+            recorded_position: own(&kind::RECORDED_POSITION, -1)?,
+            lag_bytes: own(&kind::LAG_BYTES, -1)?,
+            lag_ns: own(&kind::LAG_NS, -1)?,
+            source_changes: own(&kind::SOURCE_CHANGES, 0)?,
+            loss_gaps: own(&kind::LOSS_GAPS, 0)?,
+            loss_bytes: own(&kind::LOSS_BYTES, 0)?,
+            bytes_sent: counters.system_counter(kind::SYSTEM_BYTES_SENT),
+            bytes_received: counters.system_counter(kind::SYSTEM_BYTES_RECEIVED),
+            naks_sent: counters.system_counter(kind::SYSTEM_NAKS_SENT),
+            naks_received: counters.system_counter(kind::SYSTEM_NAKS_RECEIVED),
+            status_messages_sent: counters.system_counter(kind::SYSTEM_STATUS_MESSAGES_SENT),
+            invalid_packets: counters.system_counter(kind::SYSTEM_INVALID_PACKETS),
+            short_sends: counters.system_counter(kind::SYSTEM_SHORT_SENDS),
+            applied_positions,
+        })
+    }
+
+    /// Where the slowest service stands; `i64::MAX` in a node without services.
+    pub fn applied_position(&self) -> i64 {
+        self.applied_positions.iter().map(Counter::get).min().unwrap_or(i64::MAX)
+    }
+
+    /// Shows where the log ends: the one figure that changes with every batch.
+    pub fn show_recorded(&self, position: i64) {
+        self.recorded_position.set_ordered(position);
+    }
+
+    /// Shows everything else.
+    pub fn show(
+        &self,
+        tap: &TapStatus,
+        transport: &TransportCounters,
+        io: &IoCounters,
+        recorded_position: Option<i64>,
+        lag_ns: u64,
+        now_ns: u64,
+    ) {
+        let following = tap.source_member_id >= 0 && tap.source_position >= 0;
+        self.state.set_ordered(tap.state as i64);
+        self.heartbeat_responses.set_ordered(tap.heartbeat_responses as i64);
+        self.source_member_id.set_ordered(i64::from(tap.source_member_id));
+        self.leader_member_id.set_ordered(i64::from(tap.leader_member_id));
+        self.leadership_term_id.set_ordered(tap.leadership_term_id);
+        self.source_position.set_ordered(tap.source_position);
+        self.received_position.set_ordered(tap.received_position.max(recorded_position.unwrap_or(-1)));
+        if tap.source_position >= 0 {
+            self.source_position_age_ns.set_ordered(now_ns.saturating_sub(tap.source_position_ns) as i64);
+            let applied = self.applied_position().min(recorded_position.unwrap_or(0)).max(0);
+            self.lag_bytes.set_ordered((tap.source_position - applied).max(0));
+        }
+        self.lag_ns.set_ordered(if following { lag_ns as i64 } else { -1 });
+        self.source_changes.set_ordered(tap.sources_lost as i64);
+        self.loss_gaps.set_ordered(transport.loss_gaps as i64);
+        self.loss_bytes.set_ordered(transport.loss_bytes as i64);
+        self.naks_sent.set_ordered(transport.naks_sent as i64);
+        self.naks_received.set_ordered(transport.naks_received as i64);
+        self.status_messages_sent.set_ordered(transport.status_messages_sent as i64);
+        self.invalid_packets.set_ordered(transport.invalid.iter().sum::<u64>() as i64);
+        self.bytes_sent.set_ordered(io.bytes_sent as i64);
+        self.bytes_received.set_ordered(io.bytes_received as i64);
+        self.short_sends.set_ordered(io.short_sends as i64);
+    }
+}
+
+/// Counters of one service.
+#[derive(Debug)]
+pub struct ServiceGauges {
+    /// Where the service stands in the log.
+    pub applied_position: Counter,
+    fields: Vec<Counter>,
+    lag_p50_ns: Counter,
+    lag_p99_ns: Counter,
+    lag_p999_ns: Counter,
+    lag_max_ns: Counter,
+    lag_count: Counter,
+    lag: Histogram<u64>,
+    percentiles_due_ns: u64,
+}
+
+impl ServiceGauges {
+    /// Allocates a service's counters, one for each of the figures that it shows of itself.
+    ///
+    /// # Errors
+    /// [`CountersFull`].
+    pub fn allocate(
+        counters: &mut CountersManager,
+        cluster_id: i32,
+        service_id: u8,
+        service_name: &str,
+        figures: &StatusFields,
+    ) -> Result<Self, CountersFull> {
+        let service = Some(i32::from(service_id));
+        let name_key = field_key(cluster_id, service_id, FieldKind::Name, service_name);
+        counters.allocate(
+            kind::SERVICE_FIELD,
+            &name_key,
+            &format!("Standby service name: {service_name} - clusterId={cluster_id} serviceId={service_id}"),
+            i64::from(service_id),
+        )?;
+        let fields = figures
+            .iter()
+            .map(|(name, value)| {
+                let key = field_key(cluster_id, service_id, FieldKind::of(value), name);
+                let label = format!(
+                    "Standby service {service_name} {name} - clusterId={cluster_id} serviceId={service_id}"
+                );
+                counters.allocate(kind::SERVICE_FIELD, &key, &label, bits(value))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut own = |kind: &kind::CounterKind| counters.allocate_kind(kind, cluster_id, service);
+        Ok(Self {
+            applied_position: own(&kind::APPLIED_POSITION)?,
+            fields,
+            lag_p50_ns: own(&kind::APPLY_LAG_P50_NS)?,
+            lag_p99_ns: own(&kind::APPLY_LAG_P99_NS)?,
+            lag_p999_ns: own(&kind::APPLY_LAG_P999_NS)?,
+            lag_max_ns: own(&kind::APPLY_LAG_MAX_NS)?,
+            lag_count: own(&kind::APPLY_LAG_COUNT)?,
+            lag: Histogram::new_with_bounds(1, LAG_NS_MAX, 2).expect("the bounds are valid"),
+            percentiles_due_ns: 0,
+        })
+    }
+
+    /// A batch that was received at `received_ns` has been applied just now.
+    pub fn record_lag(&mut self, received_ns: u64) {
+        self.lag.saturating_record(clock::monotonic_ns().saturating_sub(received_ns));
+    }
+
+    /// Shows the service's own figures, in the order of those that it was allocated with.
+    pub fn show(&mut self, figures: &StatusFields, now_ns: u64) {
+        for (counter, (_, value)) in self.fields.iter().zip(figures.iter()) {
+            counter.set_ordered(bits(value));
+        }
+        if now_ns >= self.percentiles_due_ns {
+            self.percentiles_due_ns = now_ns + PERCENTILES_INTERVAL_NS;
+            self.show_percentiles();
+        }
+    }
+
+    fn show_percentiles(&self) {
+        self.lag_p50_ns.set_ordered(self.lag.value_at_quantile(0.5) as i64);
+        self.lag_p99_ns.set_ordered(self.lag.value_at_quantile(0.99) as i64);
+        self.lag_p999_ns.set_ordered(self.lag.value_at_quantile(0.999) as i64);
+        self.lag_max_ns.set_ordered(self.lag.max() as i64);
+        self.lag_count.set_ordered(self.lag.len() as i64);
+    }
+}
+
+/// What the counter of a service's figure holds; its key tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(i32)]
+pub(super) enum FieldKind {
+    /// The service's name is in the key; the value is its id.
+    Name = 0,
+    /// A signed number.
+    I64 = 1,
+    /// An unsigned number, as its bits.
+    U64 = 2,
+    /// A bit pattern, to be shown in hex.
+    Hex = 3,
+}
+
+impl FieldKind {
+    fn of(value: StatusValue) -> Self {
+        match value {
+            StatusValue::I64(_) => Self::I64,
+            StatusValue::U64(_) => Self::U64,
+            StatusValue::Hex(_) => Self::Hex,
+        }
+    }
+
+    pub(super) fn from_value(value: i32) -> Option<Self> {
+        [Self::Name, Self::I64, Self::U64, Self::Hex].into_iter().find(|kind| *kind as i32 == value)
+    }
+}
+
+/// Bytes of a field's key before its name: cluster id, service id, kind.
+pub(super) const FIELD_NAME_OFFSET: usize = 12;
+
+fn field_key(cluster_id: i32, service_id: u8, kind: FieldKind, name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(FIELD_NAME_OFFSET + name.len());
+    for part in [cluster_id, i32::from(service_id), kind as i32] {
+        key.extend_from_slice(&part.to_le_bytes());
+    }
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+fn bits(value: StatusValue) -> i64 {
+    match value {
+        StatusValue::I64(value) => value,
+        StatusValue::U64(value) | StatusValue::Hex(value) => value as i64,
+    }
+}

@@ -1,0 +1,250 @@
+//! The reading side: the `status` verb, as text, as JSON, and as an exit code for monitors.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use consensus_tap::file::cnc::counters as kind;
+use consensus_tap::tap::TapState;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::gauges::{FIELD_NAME_OFFSET, FieldKind};
+use crate::store::cnc::{CncError, CncReader};
+use crate::sys::clock;
+
+/// What cnc.dat says of a node.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusReport {
+    /// `BACKUP_QUERY`, `FOLLOWING`, `DIVERGED`, …; `DOWN` when the node does not run.
+    pub state: String,
+    /// `STANDBY`.
+    pub role: &'static str,
+    /// Process that wrote it.
+    pub pid: i64,
+    /// The member that is followed, -1 for none.
+    pub source_member_id: i64,
+    /// Who leads, -1 for unknown.
+    pub leader_member_id: i64,
+    /// Newest leadership term as last heard.
+    pub leadership_term_id: i64,
+    /// Recorded position of the source's own log: an upper bound of its commit.
+    pub source_position: i64,
+    /// Age of that figure.
+    pub source_position_age_ns: i64,
+    /// Highest position that has arrived.
+    pub received_position: i64,
+    /// End of the recording.
+    pub recorded_position: i64,
+    /// What survives a power cut.
+    pub durable_position: i64,
+    /// Where the slowest service stands.
+    pub applied_position: i64,
+    /// `source_position - applied_position`.
+    pub lag_bytes: i64,
+    /// Age of the oldest source position that the services have not reached; -1 without a source.
+    pub lag_ns: i64,
+    /// Gaps in what arrived.
+    pub loss_gaps: i64,
+    /// Bytes in them.
+    pub loss_bytes: i64,
+    /// Requests for what was missing.
+    pub naks_sent: i64,
+    /// Sources given up.
+    pub re_sources: i64,
+    /// Answers to heartbeats.
+    pub heartbeat_responses: i64,
+    /// Datagrams that were none of Aeron's.
+    pub invalid_packets: i64,
+    /// Entries of the error log.
+    pub errors: usize,
+    /// Each service.
+    pub services: Vec<ServiceReport>,
+}
+
+/// What cnc.dat says of one service.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceReport {
+    /// Its id.
+    pub id: i32,
+    /// Its name.
+    pub name: String,
+    /// Where it stands in the log.
+    pub applied_position: i64,
+    /// Receipt to applied, in nanoseconds: `p50`, `p99`, `p999`, `max`, and over how many batches.
+    pub apply_lag_ns: Map<String, Value>,
+    /// Its own figures.
+    #[serde(flatten)]
+    pub figures: Map<String, Value>,
+}
+
+/// What a monitor tolerates.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckLimits {
+    /// Most bytes behind the source.
+    pub lag_bytes: Option<u64>,
+    /// Longest time behind the source.
+    pub lag: Option<Duration>,
+}
+
+/// Why there is no status.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// No cnc.dat, or not one of ours.
+    #[error("{0}; is this the --dir of a node that has been started?")]
+    Cnc(#[from] CncError),
+    /// A cnc.dat without a standby's counters.
+    #[error("{} is not a standby's: it has no counter of type 220", path.display())]
+    NotAStandby {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl StatusReport {
+    /// Reads the cnc.dat in `aeron_dir`.
+    ///
+    /// # Errors
+    /// [`StatusError`].
+    pub fn read(aeron_dir: &Path) -> Result<Self, StatusError> {
+        let cnc = CncReader::open(aeron_dir)?;
+        let state = cnc
+            .find(kind::STANDBY_STATE, &[])
+            .ok_or_else(|| StatusError::NotAStandby { path: aeron_dir.to_owned() })?
+            .value;
+        let is_alive = cnc.is_alive(clock::epoch_ms());
+        let value = |type_id| cnc.find(type_id, &[]).map_or(-1, |counter| counter.value);
+        let own = |kind: &kind::CounterKind| value(kind.type_id);
+        let system = |id: usize| {
+            cnc.counters().nth(id).filter(|counter| counter.type_id == kind::SYSTEM).map_or(0, |c| c.value)
+        };
+        let services = services(&cnc);
+        let recorded_position = own(&kind::RECORDED_POSITION);
+        let applied_position =
+            services.iter().map(|service| service.applied_position).min().unwrap_or(recorded_position);
+        Ok(Self {
+            state: match TapState::from_value(state) {
+                _ if !is_alive => "DOWN".to_owned(),
+                Some(state) => state.name().to_owned(),
+                None => format!("UNKNOWN({state})"),
+            },
+            role: "STANDBY",
+            pid: cnc.pid(),
+            source_member_id: value(kind::STANDBY_SOURCE_MEMBER_ID),
+            leader_member_id: own(&kind::LEADER_MEMBER_ID),
+            leadership_term_id: value(kind::LEADERSHIP_TERM_ID),
+            source_position: own(&kind::SOURCE_POSITION),
+            source_position_age_ns: own(&kind::SOURCE_POSITION_AGE_NS),
+            received_position: own(&kind::RECEIVED_POSITION),
+            recorded_position,
+            durable_position: own(&kind::DURABLE_POSITION),
+            applied_position,
+            lag_bytes: own(&kind::LAG_BYTES),
+            lag_ns: own(&kind::LAG_NS),
+            loss_gaps: own(&kind::LOSS_GAPS),
+            loss_bytes: own(&kind::LOSS_BYTES),
+            naks_sent: system(kind::SYSTEM_NAKS_SENT),
+            re_sources: own(&kind::SOURCE_CHANGES),
+            heartbeat_responses: value(kind::STANDBY_HEARTBEAT_RESPONSES),
+            invalid_packets: system(kind::SYSTEM_INVALID_PACKETS),
+            errors: cnc.errors().len(),
+            services,
+        })
+    }
+
+    /// What a monitor should be told, empty when all is well.
+    pub fn problems(&self, limits: CheckLimits) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.state != TapState::Following.name() {
+            problems.push(format!("state is {}, not {}", self.state, TapState::Following.name()));
+        }
+        if let Some(max) = limits.lag_bytes
+            && (self.lag_bytes < 0 || self.lag_bytes as u64 > max)
+        {
+            problems.push(format!("lag_bytes is {}, more than {max}", self.lag_bytes));
+        }
+        if let Some(max) = limits.lag
+            && (self.lag_ns < 0 || u128::from(self.lag_ns as u64) > max.as_nanos())
+        {
+            problems.push(format!("lag_ns is {}, more than {}", self.lag_ns, max.as_nanos()));
+        }
+        problems
+    }
+
+    /// As text, one figure a line.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
+            for (name, value) in fields.iter().filter(|(name, _)| *name != "services") {
+                let _ = writeln!(text, "{name:<24} {}", plain(value));
+            }
+            for service in fields.get("services").and_then(Value::as_array).into_iter().flatten() {
+                let figures = service.as_object().into_iter().flatten();
+                let figures: Vec<String> =
+                    figures.map(|(name, value)| format!("{name}={}", plain(value))).collect();
+                let _ = writeln!(text, "{:<24} {}", "service", figures.join(" "));
+            }
+        }
+        text
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn services(cnc: &CncReader) -> Vec<ServiceReport> {
+    let mut services: Vec<ServiceReport> = Vec::new();
+    for counter in cnc.counters().filter(|counter| counter.type_id == kind::SERVICE_FIELD) {
+        let Some((header, name)) = counter.key.split_first_chunk::<FIELD_NAME_OFFSET>() else { continue };
+        let part =
+            |at: usize| i32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let name = String::from_utf8_lossy(name).trim_end_matches('\0').to_owned();
+        let id = part(4);
+        match FieldKind::from_value(part(8)) {
+            Some(FieldKind::Name) => services.push(service_report(cnc, id, name)),
+            Some(field) => {
+                if let Some(service) = services.iter_mut().find(|service| service.id == id) {
+                    service.figures.insert(name, figure(field, counter.value));
+                }
+            }
+            None => {}
+        }
+    }
+    services
+}
+
+fn service_report(cnc: &CncReader, id: i32, name: String) -> ServiceReport {
+    let value = |kind: &kind::CounterKind| {
+        cnc.counters()
+            .find(|counter| {
+                counter.type_id == kind.type_id && counter.key.get(4..8) == Some(&id.to_le_bytes()[..])
+            })
+            .map_or(-1, |counter| counter.value)
+    };
+    let percentiles = [
+        ("p50", value(&kind::APPLY_LAG_P50_NS)),
+        ("p99", value(&kind::APPLY_LAG_P99_NS)),
+        ("p999", value(&kind::APPLY_LAG_P999_NS)),
+        ("max", value(&kind::APPLY_LAG_MAX_NS)),
+        ("count", value(&kind::APPLY_LAG_COUNT)),
+    ];
+    ServiceReport {
+        id,
+        name,
+        applied_position: value(&kind::APPLIED_POSITION),
+        apply_lag_ns: percentiles.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        figures: Map::new(),
+    }
+}
+
+fn figure(kind: FieldKind, value: i64) -> Value {
+    match kind {
+        FieldKind::Name | FieldKind::I64 => value.into(),
+        FieldKind::U64 => (value as u64).into(),
+        FieldKind::Hex => format!("{:016x}", value as u64).into(),
+    }
+}

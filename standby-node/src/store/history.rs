@@ -1,0 +1,345 @@
+//! What this node has of the cluster: one recording of the log, snapshot sets, and the recording log that ties
+//! them together.
+//!
+//! Order of writes: a snapshot counts once its recording is durable, then in the catalog, then in recording.log; a
+//! log counts once its recording is in the catalog and a TERM row names it. A crash between two steps leaves
+//! something that nobody finds, never something half-made that somebody does.
+
+use std::path::PathBuf;
+
+use consensus_tap::archive::Recording;
+use consensus_tap::codec::consensus::SnapshotEntry;
+use consensus_tap::codec::log::NewLeadershipTermEvent;
+use consensus_tap::file::catalog::{Descriptor, NULL_POSITION, NULL_TIMESTAMP};
+use consensus_tap::file::recording_log::{CONSENSUS_MODULE_ID, SnapshotSet};
+use consensus_tap::file::segment::{GeometryError, RecordingGeometry};
+use consensus_tap::wire::{StreamTerms, TermLength};
+
+use super::catalog::Catalog;
+use super::directory::NodeDirectory;
+use super::recording_log::RecordingLogFile;
+use super::recording_reader::RecordingReader;
+use super::recording_syncer::{RecordingSyncer, SyncError};
+use super::recording_writer::RecordingWriter;
+use super::segment::{SegmentError, Straddling, recover, segment_bases};
+use super::segment_preparer::{SegmentPreparer, segment_pipeline};
+use super::{StoreError, SyncLevel};
+use crate::sys::clock;
+use crate::sys::mapped::Published;
+
+/// The archive and recording log of one node.
+#[derive(Debug)]
+pub struct History {
+    archive: PathBuf,
+    catalog: Catalog,
+    recording_log: RecordingLogFile,
+    level: SyncLevel,
+}
+
+/// The log, ready to be extended.
+#[derive(Debug)]
+pub struct OpenedLog {
+    /// For the receiver.
+    pub writer: RecordingWriter,
+    /// For the storage agent.
+    pub preparer: SegmentPreparer,
+    /// For the storage agent.
+    pub syncer: RecordingSyncer,
+    /// For every reader.
+    pub place: RecordingPlace,
+}
+
+/// Where a recording lies and how far it may be read: from it every reader makes its own view.
+#[derive(Clone, Debug)]
+pub struct RecordingPlace {
+    directory: PathBuf,
+    geometry: RecordingGeometry,
+    published: Published,
+}
+
+impl RecordingPlace {
+    /// A reader with mappings of its own.
+    pub fn reader(&self) -> RecordingReader {
+        RecordingReader::new(&self.directory, self.geometry, self.published.clone())
+    }
+
+    /// How positions map to terms.
+    pub fn terms(&self) -> StreamTerms {
+        StreamTerms {
+            initial_term_id: self.geometry.initial_term_id(),
+            term_length: TermLength::new(self.geometry.term_length())
+                .expect("a geometry's term length is valid"),
+        }
+    }
+
+    /// Which recording it is.
+    pub fn recording_id(&self) -> i64 {
+        self.geometry.recording_id()
+    }
+
+    /// The first position.
+    pub fn start_position(&self) -> i64 {
+        self.geometry.start_position()
+    }
+
+    /// How far the recording may be read.
+    pub fn end_position(&self) -> i64 {
+        self.published.position()
+    }
+}
+
+/// Why the node's history cannot be read or continued.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// A control-plane file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A segment file.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The disk refused to make something durable.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// A recording of a shape that no archive has.
+    #[error("recording {recording_id} cannot be: {source}; run `reseed`")]
+    Geometry {
+        /// Which recording.
+        recording_id: i64,
+        /// What is wrong with it.
+        source: GeometryError,
+    },
+    /// recording.log names a recording that the catalog does not have.
+    #[error(
+        "{} names recording {recording_id}, which is not in the archive's catalog: restore the archive, or run \
+         `reseed`",
+        path.display()
+    )]
+    Unknown {
+        /// recording.log.
+        path: PathBuf,
+        /// Which recording.
+        recording_id: i64,
+    },
+}
+
+impl History {
+    /// Opens catalog and recording log, or creates them empty.
+    ///
+    /// # Errors
+    /// [`HistoryError::Store`].
+    pub fn open(directory: &NodeDirectory, level: SyncLevel) -> Result<Self, HistoryError> {
+        let archive = directory.archive();
+        let catalog = Catalog::open_or_create(&archive.join("archive.catalog"), level)?;
+        let recording_log = RecordingLogFile::open_or_create(&directory.cluster().join("recording.log"))?;
+        if recording_log.cut_length() > 0 {
+            tracing::warn!(
+                bytes = recording_log.cut_length(),
+                "cut off a row of recording.log that a crash left unfinished"
+            );
+        }
+        Ok(Self { archive, catalog, recording_log, level })
+    }
+
+    /// Opens the log to be extended from its end, wherever the last process left it; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when the files are not what the catalog says; nothing is changed then.
+    pub fn recover_log(&mut self) -> Result<Option<OpenedLog>, HistoryError> {
+        let Some(recording_id) = self.recording_log.log().log_recording_id() else { return Ok(None) };
+        let geometry = geometry_of(self.descriptor(recording_id)?)?;
+        // Told apart by boot id once a durable position is kept; see ARCHITECTURE.md, "Still open".
+        let recovered = recover(&self.archive, &geometry, Straddling::Trust)?;
+        let descriptor = self.descriptor(recording_id)?;
+        if descriptor.stop_position != NULL_POSITION {
+            let session_id = descriptor.session_id;
+            self.catalog.extend(recording_id, 0, 0, session_id)?;
+        }
+        self.open_log_at(geometry, recovered.stop_position).map(Some)
+    }
+
+    /// Creates the recording of the log, from `start_position` on, as the source's archive describes it.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn create_log(
+        &mut self,
+        start_position: i64,
+        source: &Recording,
+        snapshot: Option<&SnapshotSet>,
+    ) -> Result<OpenedLog, HistoryError> {
+        let descriptor = Descriptor { start_position, ..active_descriptor(source) };
+        let recording_id = self.catalog.next_recording_id();
+        let geometry = geometry_of(&Descriptor { recording_id, ..descriptor.clone() })?;
+        let recording_id = self.catalog.add(descriptor)?;
+        if let Some(set) = snapshot {
+            // The log begins within this term; later ones enter when their events are applied.
+            self.recording_log.append_term(
+                recording_id,
+                set.leadership_term_id,
+                set.term_base_log_position,
+                set.timestamp,
+            )?;
+            self.recording_log.sync(self.level)?;
+        }
+        self.open_log_at(geometry, start_position)
+    }
+
+    fn open_log_at(&self, geometry: RecordingGeometry, position: i64) -> Result<OpenedLog, HistoryError> {
+        let (supply, preparer) = segment_pipeline(&self.archive, geometry);
+        let writer = RecordingWriter::open(&self.archive, geometry, position, position, Some(supply))?;
+        let place = self.place(geometry, writer.published());
+        let syncer =
+            RecordingSyncer::new(&self.archive, geometry, writer.published(), geometry.start_position());
+        Ok(OpenedLog { writer, preparer, syncer, place })
+    }
+
+    /// Creates the recording of one snapshot. Nobody finds it before [`Self::publish_snapshots`].
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn create_snapshot(&mut self, source: &Recording) -> Result<RecordingWriter, HistoryError> {
+        let recording_id = self.catalog.add_hidden(active_descriptor(source))?;
+        let geometry = geometry_of(&Descriptor { recording_id, ..active_descriptor(source) })?;
+        Ok(RecordingWriter::create(&self.archive, geometry, None)?)
+    }
+
+    /// Makes a set of recorded snapshots durable and enters it. `rows` are the members' own, in the same order:
+    /// consensus module, service 0, 1, ….
+    ///
+    /// # Errors
+    /// [`HistoryError`]; the set does not count then.
+    ///
+    /// # Panics
+    /// When there is no writer for each row.
+    pub fn publish_snapshots(
+        &mut self,
+        rows: &[SnapshotEntry],
+        writers: Vec<RecordingWriter>,
+    ) -> Result<SnapshotSet, HistoryError> {
+        assert_eq!(rows.len(), writers.len(), "a writer for each row");
+        let mut recording_ids = Vec::with_capacity(writers.len());
+        for writer in writers {
+            let (geometry, position) = (*writer.geometry(), writer.recorded_position());
+            RecordingSyncer::new(&self.archive, geometry, writer.published(), geometry.start_position())
+                .sync()?;
+            self.catalog.publish(geometry.recording_id(), position, clock::epoch_ms())?;
+            recording_ids.push(geometry.recording_id());
+        }
+        let module = &rows[0];
+        assert_eq!(module.service_id, CONSENSUS_MODULE_ID, "the consensus module's row comes first");
+        let set = SnapshotSet {
+            leadership_term_id: module.leadership_term_id,
+            term_base_log_position: module.term_base_log_position,
+            log_position: module.log_position,
+            timestamp: module.timestamp,
+            consensus_module: recording_ids[0],
+            services: recording_ids[1..].to_vec(),
+        };
+        self.recording_log.append_snapshot_set(&set)?;
+        self.recording_log.sync(SyncLevel::All)?;
+        Ok(set)
+    }
+
+    /// Removes what was recorded of a set that was given up.
+    pub fn discard_snapshots(&self, writers: Vec<RecordingWriter>) {
+        for writer in writers {
+            let geometry = *writer.geometry();
+            drop(writer);
+            for base in segment_bases(&self.archive, &geometry).unwrap_or_default() {
+                let path = self.archive.join(geometry.segment_name(base));
+                if let Err(error) = std::fs::remove_file(&path) {
+                    tracing::warn!(path = %path.display(), %error, "could not remove a snapshot that was given up");
+                }
+            }
+        }
+    }
+
+    /// The newest complete snapshot set.
+    pub fn latest_snapshot_set(&self, service_count: usize) -> Option<SnapshotSet> {
+        self.recording_log.log().latest_snapshot_set(service_count)
+    }
+
+    /// A complete snapshot recording, and where it ends.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when the catalog does not have it.
+    pub fn snapshot_place(&self, recording_id: i64) -> Result<(RecordingPlace, i64), HistoryError> {
+        let descriptor = self.descriptor(recording_id)?;
+        let stop_position = descriptor.stop_position;
+        let geometry = geometry_of(descriptor)?;
+        Ok((self.place(geometry, Published::new(stop_position)), stop_position))
+    }
+
+    /// Enters a term that the log has just begun, and those skipped before it, unless they are there.
+    ///
+    /// # Errors
+    /// [`HistoryError::Store`] when the row contradicts one that is there, or cannot be written.
+    pub fn on_leadership_term(
+        &mut self,
+        recording_id: i64,
+        event: &NewLeadershipTermEvent,
+    ) -> Result<(), HistoryError> {
+        self.recording_log.ensure_coherent(
+            recording_id,
+            event.leadership_term_id,
+            event.term_base_log_position,
+            None,
+            event.timestamp,
+        )?;
+        Ok(self.recording_log.sync(self.level)?)
+    }
+
+    /// Ends the log's recording in order.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn close_log(&mut self, recording_id: i64, position: i64) -> Result<(), HistoryError> {
+        self.catalog.stop(recording_id, position, clock::epoch_ms())?;
+        self.catalog.sync(SyncLevel::All)?;
+        Ok(self.recording_log.sync(SyncLevel::All)?)
+    }
+
+    fn place(&self, geometry: RecordingGeometry, published: Published) -> RecordingPlace {
+        RecordingPlace { directory: self.archive.clone(), geometry, published }
+    }
+
+    fn descriptor(&self, recording_id: i64) -> Result<&Descriptor, HistoryError> {
+        self.catalog
+            .descriptor(recording_id)
+            .ok_or_else(|| HistoryError::Unknown { path: self.recording_log.path(), recording_id })
+    }
+}
+
+/// The catalog's entry for a recording of ours that is like one of another archive.
+fn active_descriptor(source: &Recording) -> Descriptor {
+    Descriptor {
+        control_session_id: 0,
+        correlation_id: 0,
+        recording_id: 0,
+        start_timestamp: clock::epoch_ms(),
+        stop_timestamp: NULL_TIMESTAMP,
+        start_position: source.start_position,
+        stop_position: NULL_POSITION,
+        initial_term_id: source.initial_term_id,
+        segment_file_length: source.segment_file_length,
+        term_buffer_length: source.term_buffer_length,
+        mtu_length: source.mtu_length,
+        session_id: source.session_id,
+        stream_id: source.stream_id,
+        stripped_channel: source.stripped_channel.clone(),
+        original_channel: source.original_channel.clone(),
+        source_identity: source.source_identity.clone(),
+    }
+}
+
+fn geometry_of(descriptor: &Descriptor) -> Result<RecordingGeometry, HistoryError> {
+    RecordingGeometry::new(
+        descriptor.recording_id,
+        descriptor.start_position,
+        descriptor.term_buffer_length,
+        descriptor.segment_file_length,
+        descriptor.initial_term_id,
+        descriptor.stream_id,
+    )
+    .map_err(|source| HistoryError::Geometry { recording_id: descriptor.recording_id, source })
+}

@@ -1,0 +1,156 @@
+//! A snapshot recording in our archive, as its loaders read it.
+
+use consensus_tap::codec::snapshot::SnapshotMessage;
+use consensus_tap::log::{
+    PollLimits, SnapshotError, SnapshotExpectation, SnapshotFault, SnapshotPart, SnapshotReader,
+};
+use service_api::host::ServiceDriver;
+use service_api::{ClusterSessionId, ClusterTimeUnit, ClusteredService, ServiceError};
+
+use super::recording_reader::RecordingReader;
+use super::segment::SegmentError;
+
+/// One frame a poll: a loader takes one part at a time.
+const ONE_FRAME: PollLimits = PollLimits { frame_count: 1, byte_count: usize::MAX };
+
+/// Reads one snapshot recording from its start to its stop position.
+#[derive(Debug)]
+pub struct RecordedSnapshot {
+    recording: RecordingReader,
+    stop_position: i64,
+    reader: SnapshotReader,
+    time_unit: Option<ClusterTimeUnit>,
+    message: Vec<u8>,
+}
+
+/// Why a snapshot cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Its files cannot be read.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// Its content is not what it should be.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The service refuses it.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl RecordedSnapshot {
+    /// A reader at the start of a recording that ends at `stop_position`.
+    pub fn new(
+        recording: RecordingReader,
+        terms: consensus_tap::wire::StreamTerms,
+        stop_position: i64,
+        expectation: SnapshotExpectation,
+    ) -> Self {
+        let reader = SnapshotReader::new(terms, expectation);
+        Self { recording, stop_position, reader, time_unit: None, message: Vec::new() }
+    }
+
+    /// Visits every part, to the end.
+    ///
+    /// # Errors
+    /// [`LoadError`] where the recording is not a whole snapshot, or the visitor refuses a part.
+    pub fn read_all(
+        mut self,
+        mut visit: impl FnMut(SnapshotPart<'_>) -> Result<(), SnapshotFault>,
+    ) -> Result<(), LoadError> {
+        while self.poll(PollLimits::NONE, &mut visit)? {}
+        Ok(self.reader.finish()?)
+    }
+
+    /// Puts the snapshot's sessions into the driver's table; what the service itself wrote comes next.
+    ///
+    /// # Errors
+    /// [`LoadError`] where the recording is not a service's snapshot.
+    pub fn restore_sessions<S: ClusteredService>(
+        &mut self,
+        driver: &mut ServiceDriver<S>,
+    ) -> Result<(), LoadError> {
+        let mut refused = None;
+        let mut time_unit = None;
+        while !self.reader.is_done() {
+            let more = self.poll(ONE_FRAME, &mut |part| {
+                match part {
+                    SnapshotPart::Begin(marker) => time_unit = Some(marker.time_unit),
+                    SnapshotPart::Message(SnapshotMessage::ClientSession(session)) => {
+                        refused = driver
+                            .restore_session(
+                                ClusterSessionId(session.cluster_session_id),
+                                session.response_stream_id,
+                                session.response_channel,
+                                session.encoded_principal,
+                            )
+                            .err();
+                    }
+                    SnapshotPart::Message(_) | SnapshotPart::End(_) | SnapshotPart::Application(_) => {}
+                }
+                Ok(())
+            })?;
+            if let Some(error) = refused {
+                return Err(error.into());
+            }
+            if !more && !self.reader.is_done() {
+                self.reader.finish()?;
+            }
+        }
+        self.time_unit = time_unit;
+        Ok(())
+    }
+
+    /// The unit of cluster time in the snapshot, once its sessions are restored.
+    pub fn time_unit(&self) -> Option<ClusterTimeUnit> {
+        self.time_unit
+    }
+
+    /// Reads on; false at the end of the recording.
+    fn poll(
+        &mut self,
+        limits: PollLimits,
+        visit: &mut impl FnMut(SnapshotPart<'_>) -> Result<(), SnapshotFault>,
+    ) -> Result<bool, LoadError> {
+        let position = self.reader.position();
+        if position >= self.stop_position {
+            return Ok(false);
+        }
+        let run = self.recording.frames(position, self.stop_position)?;
+        // A consensus module's snapshot ends with its END marker, whatever stands behind it.
+        Ok(self.reader.poll(run, limits, visit)? > 0)
+    }
+
+    fn next_message(&mut self) -> Result<bool, LoadError> {
+        let mut message = std::mem::take(&mut self.message);
+        let mut found = false;
+        while !found {
+            let more = self.poll(ONE_FRAME, &mut |part| {
+                if let SnapshotPart::Application(bytes) = part {
+                    message.clear();
+                    message.extend_from_slice(bytes);
+                    found = true;
+                }
+                Ok(())
+            })?;
+            if !more {
+                break;
+            }
+        }
+        self.message = message;
+        if !found {
+            self.reader.finish()?;
+        }
+        Ok(found)
+    }
+}
+
+/// The service's own messages, behind the END marker.
+impl service_api::SnapshotReader for RecordedSnapshot {
+    fn read(&mut self) -> Result<Option<&[u8]>, ServiceError> {
+        match self.next_message() {
+            Ok(true) => Ok(Some(&self.message)),
+            Ok(false) => Ok(None),
+            Err(error) => Err(ServiceError::new(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Puts a node's history aside when it can no longer be continued.
+
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use super::directory::NodeDirectory;
+use crate::sys::clock;
+
+/// Moves archive and cluster files of the node in `root` into `root/before-reseed-<epoch ms>` and returns that
+/// directory. Nothing is deleted: what to keep of it is the operator's decision.
+///
+/// # Errors
+/// [`StoreError::Locked`] while the node runs; [`StoreError::Io`].
+pub fn move_aside(root: &Path) -> Result<PathBuf, StoreError> {
+    let now_ms = clock::epoch_ms();
+    let directory = NodeDirectory::open(root, now_ms)?;
+    let aside = directory.root().join(format!("before-reseed-{now_ms}"));
+    let failed = |path: &Path, action, source| StoreError::Io { path: path.to_owned(), action, source };
+    std::fs::create_dir(&aside).map_err(|source| failed(&aside, "create the directory", source))?;
+    for from in [directory.archive(), directory.cluster()] {
+        let name = from.file_name().expect("both are named");
+        std::fs::rename(&from, aside.join(name)).map_err(|source| failed(&from, "move it aside", source))?;
+    }
+    Ok(aside)
+}

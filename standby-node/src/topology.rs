@@ -1,0 +1,122 @@
+//! Every agent, its thread, its core, its rings and their sizes, on one screen.
+//!
+//! ```text
+//!                    commands 64                     jobs 64
+//!   receiver  <──────────────────────  conductor ──────────────> storage
+//!      │  └─────────────────────────────>  ^ ^  <────────────────── ┘
+//!      │             requests 64           │ │       replies 64
+//!      │                                   │ │ emissions 4 buffers
+//!      │  log ends 1,024                   │ └──────────────── service-N
+//!      ├───────────────────────────────────┘ ──── start 1 ────>  ^
+//!      └─────────────────────────────────────────────────────────┘
+//!         log ends 1,024
+//! ```
+//! A full ring of log ends merges them; every other ring has room for all that its protocol allows to be under way,
+//! or its sender keeps what does not fit.
+
+use std::time::Duration;
+
+use crate::agent::idle::IdleStrategy;
+use crate::agent::runner::{AgentRunner, RunnerConfig, RunnerError, StopFlag};
+use crate::agent::{Agent, CompositeAgent};
+use crate::config::{Layout, NodeConfig};
+
+/// Ends of the log on their way to one reader.
+pub const LOG_RING_CAPACITY: usize = 1024;
+/// Commands, requests, jobs and replies.
+pub const CONTROL_RING_CAPACITY: usize = 64;
+/// A cycle longer than this is counted as a stall.
+const CYCLE_THRESHOLD: Duration = Duration::from_millis(10);
+/// The conductor's work is not urgent to the microsecond.
+const CONDUCTOR_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
+/// Neither is the disk's.
+const STORAGE_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
+
+/// The agents of a node, in no thread yet.
+#[allow(missing_debug_implementations, reason = "agents need not be printable")]
+pub struct Agents {
+    /// Drives the tap.
+    pub receiver: Box<dyn Agent + Send>,
+    /// One for each service, by service id.
+    pub services: Vec<Box<dyn Agent + Send>>,
+    /// Files, module state, counters.
+    pub conductor: Box<dyn Agent + Send>,
+    /// What may block.
+    pub storage: Box<dyn Agent + Send>,
+}
+
+/// The running threads, in the order in which they are to be stopped: whoever feeds goes before who is fed.
+#[derive(Debug)]
+pub struct Threads {
+    stages: Vec<(StopFlag, Vec<AgentRunner>)>,
+}
+
+impl Threads {
+    /// Puts agents on threads as the configured layout says.
+    ///
+    /// # Errors
+    /// [`RunnerError::Spawn`]; threads that were started are stopped.
+    pub fn start(agents: Agents, config: &NodeConfig) -> Result<Self, RunnerError> {
+        let Agents { receiver, services, conductor, storage } = agents;
+        let mut threads = Self { stages: Vec::new() };
+        match config.layout {
+            Layout::Dedicated => {
+                threads.stage(vec![thread(receiver, "receiver", config.receiver_core, config.idle)])?;
+                let services = services.into_iter().enumerate().map(|(id, service)| {
+                    let core = config.service_cores.get(id).copied();
+                    thread(service, &format!("service-{id}"), core, config.idle)
+                });
+                threads.stage(services.collect())?;
+                threads.stage(vec![thread(conductor, "conductor", None, CONDUCTOR_IDLE)])?;
+            }
+            Layout::Shared => {
+                // A composite closes in reverse order: receiver, services, conductor.
+                let mut all = vec![conductor];
+                all.extend(services);
+                all.push(receiver);
+                let shared = Box::new(CompositeAgent::new(all));
+                threads.stage(vec![thread(shared, "standby", config.receiver_core, config.idle)])?;
+            }
+        }
+        threads.stage(vec![thread(storage, "storage", None, STORAGE_IDLE)])?;
+        Ok(threads)
+    }
+
+    fn stage(&mut self, threads: Vec<(RunnerConfig, Box<dyn Agent + Send>)>) -> Result<(), RunnerError> {
+        let stop = StopFlag::new();
+        let runners =
+            threads.into_iter().map(|(config, agent)| AgentRunner::start(config, agent, stop.clone()));
+        self.stages.push((stop.clone(), runners.collect::<Result<_, _>>()?));
+        Ok(())
+    }
+
+    /// Whether some thread has ended by itself, which only an error makes it do.
+    pub fn any_finished(&self) -> bool {
+        self.stages.iter().flat_map(|(_, runners)| runners).any(AgentRunner::is_finished)
+    }
+
+    /// Stops the threads stage by stage and waits for each.
+    ///
+    /// # Errors
+    /// The first error that ended a thread.
+    pub fn stop(self) -> Result<(), RunnerError> {
+        let mut result = Ok(());
+        for (stop, runners) in self.stages {
+            stop.stop();
+            for runner in runners {
+                result = result.and(runner.join());
+            }
+        }
+        result
+    }
+}
+
+fn thread(
+    agent: Box<dyn Agent + Send>,
+    name: &str,
+    core: Option<usize>,
+    idle: IdleStrategy,
+) -> (RunnerConfig, Box<dyn Agent + Send>) {
+    let thread_name = name.to_owned();
+    (RunnerConfig { thread_name, core, idle, cycle_threshold: CYCLE_THRESHOLD }, agent)
+}
