@@ -1,8 +1,8 @@
 //! How the message families spell out their schema: one table a message, from which both directions follow.
 //!
-//! [`sbe_message!`] takes the fields of the block in wire order and then the var data in wire order, as the
+//! `sbe_message!` takes the fields of the block in wire order and then the var data in wire order, as the
 //! schema's XML lists them; offsets follow from the order, and the block length is checked against the sum
-//! of the fields when the crate compiles. [`sbe_enum!`] makes an enum that keeps values it does not know.
+//! of the fields when the crate compiles. `sbe_enum!` makes an enum that keeps values it does not know.
 
 use super::sbe::{DecodeError, Encoder, Message, NULL_I32, TailReader};
 use std::fmt;

@@ -78,6 +78,8 @@ impl ArchiveClient {
             self.fail(ArchiveFailure::Challenged);
             return;
         };
+        // Whatever was not sent yet is overtaken; an archive that challenges on and on fills no queue.
+        self.outgoing.withdraw(self.connect_correlation_id);
         self.outgoing.push(correlation_id, |out| {
             ChallengeResponse {
                 control_session_id: challenge.control_session_id,
