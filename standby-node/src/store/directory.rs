@@ -159,10 +159,23 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_is_named_with_a_next_step() {
-        // /proc refuses new names even to root, who is not stopped by modes.
+    fn a_directory_that_cannot_be_made_is_named() {
+        // /proc refuses new names even to root, whom modes do not stop.
         let error = NodeDirectory::open(Path::new("/proc/standby"), 1).unwrap_err().to_string();
-        assert!(error.starts_with("/proc/standby: cannot create the directory"), "{error}");
-        assert!(error.ends_with("; check the path"), "{error}");
+        assert!(error.starts_with("/proc/standby: cannot create the directory: "), "{error}");
+    }
+
+    #[test]
+    fn what_the_system_refuses_comes_with_a_next_step() {
+        for (code, next_step) in [
+            (libc::EROFS, "; mount the file system read-write, or choose another directory"),
+            (libc::ENOSPC, "; free space on this file system, then start the node again"),
+            (libc::EACCES, "; let the user of this process read and write there"),
+        ] {
+            let source = io::Error::from_raw_os_error(code);
+            let error = StoreError::io(Path::new("/d/archive.catalog"), "write to it")(source).to_string();
+            assert!(error.starts_with("/d/archive.catalog: cannot write to it: "), "{error}");
+            assert!(error.ends_with(next_step), "{error}");
+        }
     }
 }
