@@ -1,6 +1,6 @@
 //! One service's messages to the cluster that the log does not hold yet.
 
-use super::ring::Ring;
+use super::ring::{CAPACITY_MAX, Ring};
 use crate::codec::log::{SESSION_HEADER_LENGTH, SessionMessage, service_session_id};
 use crate::codec::snapshot::ServiceCounters;
 
@@ -29,11 +29,15 @@ pub struct PendingServiceMessage<'a> {
 
 impl PendingMessages {
     pub(super) fn new(service_id: usize) -> Self {
+        Self::bounded(service_id, CAPACITY_MAX)
+    }
+
+    pub(super) fn bounded(service_id: usize, capacity_max: usize) -> Self {
         Self {
             service_id,
             next_service_session_id: service_session_id(service_id, 1),
             log_service_session_id: service_session_id(service_id, 0),
-            ring: Ring::default(),
+            ring: Ring::new(capacity_max),
             scratch: Vec::with_capacity(SESSION_HEADER_LENGTH),
         }
     }

@@ -17,14 +17,24 @@ pub(super) const CAPACITY_MAX: usize = 1 << 30;
 
 /// The queue. Invariants: `head <= tail <= head + buffer.len()`; both are multiples of 8 within records
 /// that never wrap around the buffer's end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Ring {
+    capacity_max: usize,
     buffer: Vec<u8>,
     head: usize,
     tail: usize,
 }
 
 impl Ring {
+    /// An empty ring without a buffer, that grows to at most `capacity_max` bytes.
+    ///
+    /// # Panics
+    /// When `capacity_max` exceeds [`CAPACITY_MAX`] or is no power of two.
+    pub(super) fn new(capacity_max: usize) -> Self {
+        assert!(capacity_max <= CAPACITY_MAX && capacity_max.is_power_of_two());
+        Self { capacity_max, buffer: Vec::new(), head: 0, tail: 0 }
+    }
+
     /// Bytes in use, headers and padding included.
     pub(super) fn size(&self) -> usize {
         self.tail - self.head
@@ -37,7 +47,7 @@ impl Ring {
     /// Empties the ring and gives it the capacity that a loader of a snapshot would. Returns false when
     /// that exceeds the largest.
     pub(super) fn reset(&mut self, required_capacity: usize) -> bool {
-        if required_capacity > CAPACITY_MAX {
+        if required_capacity > self.capacity_max {
             return false;
         }
         // 0 becomes 1 here as it does there, which the next growth then counts in.
@@ -54,7 +64,7 @@ impl Ring {
     /// into the largest ring.
     pub(super) fn push(&mut self, parts: &[&[u8]]) -> bool {
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        if length > CAPACITY_MAX {
+        if length > self.capacity_max {
             return false;
         }
         let aligned_length = align(HEADER_LENGTH + length);
@@ -127,7 +137,7 @@ impl Ring {
     /// Moves all records into a ring that holds one more of `aligned_length`.
     fn grow(&mut self, aligned_length: usize) -> bool {
         let capacity = (self.buffer.len() + aligned_length).next_power_of_two();
-        if capacity > CAPACITY_MAX {
+        if capacity > self.capacity_max {
             return false;
         }
         let mut grown = vec![0; capacity];
@@ -172,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_record_that_does_not_fit_before_the_end_leaves_padding_that_counts() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::new(CAPACITY_MAX);
         assert!(ring.push(&[&[1; 24]]));
         assert!(ring.push(&[&[2; 16]]));
         assert_eq!((ring.size(), ring.buffer.len()), (56, 64));
@@ -188,7 +198,7 @@ mod tests {
 
     #[test]
     fn grows_to_the_next_power_of_two_above_capacity_plus_record() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::new(CAPACITY_MAX);
         assert!(ring.push(&[&[1; 56]]));
         assert_eq!(ring.buffer.len(), 64);
         assert!(ring.reset(0));
@@ -197,22 +207,23 @@ mod tests {
     }
 
     #[test]
-    fn refuses_more_than_a_gibibyte() {
-        let mut ring = Ring::default();
-        assert!(ring.reset(CAPACITY_MAX));
-        assert!(!ring.reset(CAPACITY_MAX + 1));
-        let quarter = vec![0; CAPACITY_MAX / 4 - HEADER_LENGTH];
+    fn refuses_more_than_its_largest_capacity() {
+        let mut ring = Ring::new(1024);
+        assert!(ring.reset(1024));
+        assert!(!ring.reset(1025));
         for _ in 0..4 {
-            assert!(ring.push(&[&quarter]));
+            assert!(ring.push(&[&[1; 256 - HEADER_LENGTH]]));
         }
         assert!(!ring.push(&[]));
-        assert_eq!(ring.size(), CAPACITY_MAX);
+        assert_eq!((ring.size(), ring.iter().count()), (1024, 4));
+        ring.pop_while(|_| true);
+        assert!(ring.push(&[]));
     }
 
     proptest! {
         #[test]
         fn behaves_as_a_queue(steps in proptest::collection::vec((any::<bool>(), 0usize..200), 1..200)) {
-            let mut ring = Ring::default();
+            let mut ring = Ring::new(CAPACITY_MAX);
             let mut queue: VecDeque<Vec<u8>> = VecDeque::new();
             for (index, (push, length)) in steps.into_iter().enumerate() {
                 if push {
