@@ -21,6 +21,8 @@ final class LoadFlags {
     /** Messages before the delays are recorded. */
     final long warmup;
     final boolean resends;
+    /** Services of the cluster, each of which replies to every message. */
+    final int serviceCount;
     final long drainTimeoutNs;
     final long reconnectAfterNs;
     /** Service messages that one message of command 4 asks of a BurstAudit; 0 for none. */
@@ -40,6 +42,7 @@ final class LoadFlags {
         window = flags.integer("window", rate > 0 ? 100_000 : 256);
         churn = flags.size("churn", 0);
         warmup = flags.size("warmup", 0);
+        serviceCount = flags.integer("services", 1);
         resends = flags.isSet("resend");
         drainTimeoutNs = TimeUnit.MILLISECONDS.toNanos(flags.size("drain-timeout-ms", 20_000));
         reconnectAfterNs = TimeUnit.MILLISECONDS.toNanos(flags.size("reconnect-after-ms", 15_000));

@@ -1,6 +1,8 @@
 package io.standby.interop;
 
 import java.io.File;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -12,6 +14,7 @@ import io.aeron.archive.Archive;
 import io.aeron.archive.ArchiveThreadingMode;
 import io.aeron.archive.client.AeronArchive;
 import io.aeron.cluster.ConsensusModule;
+import io.aeron.cluster.service.ClusterTerminationException;
 import io.aeron.cluster.service.ClusteredServiceContainer;
 import io.aeron.driver.MediaDriver;
 import io.aeron.driver.ThreadingMode;
@@ -39,7 +42,14 @@ public final class Member {
 
     private Member(final MemberFlags flags) {
         this.flags = flags;
-        errorHandler = (error) -> Out.error("member id=" + flags.memberId + " error " + stackTrace(error));
+        errorHandler = (error) -> {
+            final boolean isExpected = error instanceof ClusterTerminationException &&
+                error.getMessage().contains("expected termination") &&
+                !error.getMessage().contains("unexpected");
+            if (!isExpected) {
+                Out.error("member id=" + flags.memberId + " error " + stackTrace(error));
+            }
+        };
     }
 
     public static void main(final String[] args) throws Exception {
@@ -210,8 +220,8 @@ public final class Member {
     }
 
     private static String stackTrace(final Throwable error) {
-        final java.io.StringWriter text = new java.io.StringWriter();
-        error.printStackTrace(new java.io.PrintWriter(text));
+        final StringWriter text = new StringWriter();
+        error.printStackTrace(new PrintWriter(text));
         return text.toString();
     }
 }

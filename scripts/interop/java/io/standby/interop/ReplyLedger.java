@@ -22,12 +22,15 @@ final class ReplyLedger {
     long replied;
     long outOfOrder;
     long countErrors;
+    /** Replies beyond the first to a message: services other than the quickest, or a fault. */
+    long extra;
     long gapMaxNs;
 
     private final ArrayDeque<Sent> open = new ArrayDeque<>();
     private final Map<Long, Sent> orphans = new HashMap<>();
     private long lastCount = -1;
     private long lastProgressNs;
+    private long lastStampNs;
 
     int openCount() {
         return open.size();
@@ -64,6 +67,11 @@ final class ReplyLedger {
             complete(late, nowNs);
             return;
         }
+        if (stampNs <= lastStampNs) {
+            // Every service replies; the first reply stands for all.
+            extra++;
+            return;
+        }
         outOfOrder++;
         if (open.removeIf((message) -> message.stampNs() == stampNs)) {
             replied++;
@@ -88,6 +96,7 @@ final class ReplyLedger {
 
     private void complete(final Sent message, final long nowNs) {
         replied++;
+        lastStampNs = Math.max(lastStampNs, message.stampNs());
         gapMaxNs = Math.max(gapMaxNs, nowNs - lastProgressNs);
         lastProgressNs = nowNs;
         if (message.isRecorded()) {
