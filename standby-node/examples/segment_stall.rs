@@ -5,6 +5,8 @@
 //! cargo run --release -p standby-node --example segment_stall -- <directory> [seconds] [MB/s]
 //! ```
 //! Runs of 1,408 bytes are appended at the given rate (default 150 MB/s; 0: as fast as it goes), each timed.
+//! Beside the times stand what the appending thread met meanwhile: page faults, which are the mapping's doing, and
+//! how often the scheduler took its core away, which on a shared machine makes the largest times whatever the case.
 //! The directory should lie on the disk that the archive would use; its segments are removed again.
 
 use std::path::Path;
@@ -32,6 +34,14 @@ enum Sync {
     WholeFile,
 }
 
+struct Outcome {
+    histogram: Histogram<u64>,
+    bytes: u64,
+    took: Duration,
+    faults: u64,
+    preemptions: u64,
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let directory = arguments.next().expect("usage: segment_stall <directory> [seconds] [MB/s]");
@@ -49,19 +59,17 @@ fn main() {
         ("mapped, range synced each second", Sync::Range),
         ("mapped, whole file synced each second", Sync::WholeFile),
     ] {
-        let (histogram, bytes, took) = mapped(directory, duration, rate, sync);
-        report(name, &histogram, bytes, took);
+        report(name, &mapped(directory, duration, rate, sync));
     }
     for (name, sync) in [
         ("plain buffer, written by another thread", Sync::None),
         ("plain buffer, written and synced by it", Sync::WholeFile),
     ] {
-        let (histogram, bytes, took) = buffered(directory, duration, rate, sync);
-        report(name, &histogram, bytes, took);
+        report(name, &buffered(directory, duration, rate, sync));
     }
 }
 
-fn mapped(directory: &Path, duration: Duration, rate: u64, sync: Sync) -> (Histogram<u64>, u64, Duration) {
+fn mapped(directory: &Path, duration: Duration, rate: u64, sync: Sync) -> Outcome {
     let geometry = RecordingGeometry::new(0, 0, TERM_LENGTH, SEGMENT_LENGTH, 0, STREAM_ID).expect("geometry");
     let (supply, mut preparer) = segment_pipeline(directory, geometry);
     let mut writer = RecordingWriter::create(directory, geometry, Some(supply)).expect("first segment");
@@ -117,7 +125,7 @@ fn mapped(directory: &Path, duration: Duration, rate: u64, sync: Sync) -> (Histo
     result.expect("the scope ran")
 }
 
-fn buffered(directory: &Path, duration: Duration, rate: u64, sync: Sync) -> (Histogram<u64>, u64, Duration) {
+fn buffered(directory: &Path, duration: Duration, rate: u64, sync: Sync) -> Outcome {
     use std::io::Write;
     let path = directory.join("segment_stall.plain");
     let (mut full, mut empty) = rtrb::RingBuffer::<u8>::new(BUFFER_CAPACITY * FRAME_LENGTH);
@@ -163,9 +171,10 @@ fn buffered(directory: &Path, duration: Duration, rate: u64, sync: Sync) -> (His
 }
 
 /// Calls `append` at the rate, and times each call. Late calls are made at once, as datagrams would queue.
-fn paced(duration: Duration, rate: u64, mut append: impl FnMut()) -> (Histogram<u64>, u64, Duration) {
+fn paced(duration: Duration, rate: u64, mut append: impl FnMut()) -> Outcome {
     let mut histogram = Histogram::new(3).expect("histogram");
     let interval_ns = (FRAME_LENGTH as u64 * 1000).checked_div(rate).unwrap_or(0);
+    let (faults_before, preemptions_before) = thread_usage();
     let start = Instant::now();
     let mut due_ns = 0;
     let mut count = 0;
@@ -176,7 +185,14 @@ fn paced(duration: Duration, rate: u64, mut append: impl FnMut()) -> (Histogram<
             before = start.elapsed();
         }
         if before >= duration {
-            return (histogram, count * FRAME_LENGTH as u64, before);
+            let (faults, preemptions) = thread_usage();
+            return Outcome {
+                histogram,
+                bytes: count * FRAME_LENGTH as u64,
+                took: before,
+                faults: faults - faults_before,
+                preemptions: preemptions - preemptions_before,
+            };
         }
         append();
         let after = start.elapsed();
@@ -204,15 +220,29 @@ fn write_header(frame: &mut [u8], length: i32, is_data: bool, geometry: &Recordi
     frame[20..24].copy_from_slice(&geometry.term_id(position).to_le_bytes());
 }
 
-fn report(name: &str, histogram: &Histogram<u64>, bytes: u64, took: Duration) {
+fn report(name: &str, outcome: &Outcome) {
     let us = |value: u64| value as f64 / 1000.0;
+    let histogram = &outcome.histogram;
     println!(
-        "{name:<44} {:>7.0} {:>8.2} {:>8.2} {:>8.2} {:>9.2} {:>10.1}",
-        bytes as f64 / 1e6 / took.as_secs_f64(),
+        "{name:<40} {:>5.0} {:>7.2} {:>7.2} {:>7.2} {:>9.2} {:>10.1} {:>8} {:>10}",
+        outcome.bytes as f64 / 1e6 / outcome.took.as_secs_f64(),
         us(histogram.value_at_quantile(0.5)),
         us(histogram.value_at_quantile(0.99)),
         us(histogram.value_at_quantile(0.999)),
         us(histogram.value_at_quantile(0.9999)),
         us(histogram.max()),
+        outcome.faults,
+        outcome.preemptions,
     );
+}
+
+/// Page faults (minor and major) of this thread so far, and how often the scheduler took its core away.
+fn thread_usage() -> (u64, u64) {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("stat");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
+    // Fields 10 and 12 of proc(5), of which the first two end with the name.
+    let field = |number: usize| fields[number - 3].parse::<u64>().expect("a count");
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("status");
+    let preemptions = status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
+    (field(10) + field(12), preemptions.expect("a count").trim().parse().expect("a count"))
 }
