@@ -29,6 +29,7 @@ use crate::wire::{StatusMessage, StreamTerms, rttm, status_message};
 use receivers::Receivers;
 use retransmit::{Answer, Retransmitter};
 use std::net::SocketAddr;
+use std::ops::Range;
 use term_history::TermHistory;
 
 pub use params::PublicationParams;
@@ -228,10 +229,10 @@ impl Publication {
             self.setup_elicited |= !matches!(self.phase, Phase::Lingering { .. });
             return;
         }
-        let half_term = i64::from(self.terms().term_length.bytes() / 2);
+        let plausible = self.plausible_receiver_positions();
         let position =
             match self.terms().position(message.consumption_term_id, message.consumption_term_offset) {
-                Ok(position) if (position - self.sender_position).abs() <= half_term => position,
+                Ok(position) if plausible.contains(&position) => position,
                 _ => {
                     port.counters.status_messages_rejected += 1;
                     return;
@@ -386,11 +387,21 @@ impl Publication {
         self.history.terms()
     }
 
-    /// What a NAK may ask for: as far back as Aeron's senders go, and no farther than the history does.
-    fn retransmittable(&self) -> std::ops::Range<i64> {
-        let term_length = self.terms().term_length;
-        let reach = i64::from(term_length.bytes() / 2) + term_length.message_length_max() as i64;
-        (self.sender_position - reach).max(self.history.start_position())..self.sender_position
+    /// Where a receiver can be: a term behind the sender, half a term ahead of it.
+    ///
+    /// Aeron's senders allow half a term behind. But padding leads the sender past any window, and a
+    /// receiver that took half a term's window and lost its first datagram is then farther behind; if
+    /// its status messages were dropped it would be taken for dead.
+    fn plausible_receiver_positions(&self) -> Range<i64> {
+        let term_length = i64::from(self.terms().term_length.bytes());
+        self.sender_position - term_length..self.sender_position + term_length / 2 + 1
+    }
+
+    /// What a NAK may ask for: as far back as a receiver can be. (Aeron's senders allow half a term and
+    /// one message, to which the same applies.)
+    fn retransmittable(&self) -> Range<i64> {
+        let start_position = self.plausible_receiver_positions().start;
+        start_position.max(self.history.start_position())..self.sender_position
     }
 
     fn wants_setup(&self) -> bool {

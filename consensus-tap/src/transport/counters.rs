@@ -63,7 +63,7 @@ pub struct TransportCounters {
     pub setups_sent: u64,
     /// Status messages for a publication here.
     pub status_messages_received: u64,
-    /// Status messages dropped because their position is more than half a term from the sender's.
+    /// Status messages dropped because their position is implausibly far from the sender's.
     pub status_messages_rejected: u64,
     /// NAKs for a publication here.
     pub naks_received: u64,

@@ -1,0 +1,7 @@
+//! What the transport simulation is made of.
+
+pub(crate) mod network;
+pub(crate) mod recorder;
+pub(crate) mod rng;
+pub(crate) mod stream;
+pub(crate) mod world;
