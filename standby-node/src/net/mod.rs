@@ -13,6 +13,9 @@ pub mod send_queue;
 pub mod socket;
 pub mod split;
 
+#[cfg(test)]
+mod conformance;
+
 use std::io;
 use std::net::SocketAddr;
 
@@ -37,8 +40,8 @@ pub trait DatagramIo {
     /// # Errors
     ///
     /// `WouldBlock` when the queue cannot take the whole run: nothing of it was queued, and the caller tries
-    /// again after a later [`flush`](Self::flush). `InvalidInput` when a datagram is longer than UDP allows
-    /// or the address has another family than the socket. Anything else makes the socket useless.
+    /// again after a later [`flush`](Self::flush). `InvalidInput` when a datagram is longer than UDP allows,
+    /// the port is 0, or the address has another family than the socket. Anything else makes the socket useless.
     ///
     /// # Panics
     ///

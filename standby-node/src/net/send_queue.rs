@@ -115,21 +115,32 @@ impl SendQueue {
         &self.runs[message.run].address
     }
 
-    /// Drops the oldest message as listed: it is sent, or will never be.
+    /// Drops the oldest message as listed: it is sent.
     pub fn consume(&mut self, message: &Message) {
         let run = &mut self.runs[self.first];
         assert_eq!(run.start, message.start, "messages are consumed in order");
         run.start += message.length;
         run.length -= message.length;
-        if run.length > 0 {
-            return;
+        if run.length == 0 {
+            self.drop_run();
         }
+    }
+
+    /// Drops what is left of the oldest run and returns how many datagrams that was.
+    ///
+    /// # Panics
+    ///
+    /// If the queue is empty.
+    pub fn drop_run(&mut self) -> usize {
+        let run = &self.runs[self.first];
+        let count = run.length.div_ceil(run.segment_length);
         self.first += 1;
         if self.is_empty() {
             self.first = 0;
             self.end = 0;
             self.runs.clear();
         }
+        count
     }
 
     /// Extends the newest run by `length` bytes that were just appended, if the kernel would cut the whole

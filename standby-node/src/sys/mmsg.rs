@@ -229,6 +229,9 @@ pub(super) struct Sender {
     is_ipv4: bool,
     last_address: (SocketAddr, RawAddress),
     sent_since_flush: usize,
+    /// Errors that the next calls meet in place of the kernel's answer.
+    #[cfg(test)]
+    injected_errors: std::collections::VecDeque<i32>,
 }
 
 /// As aligned as the kernel's own view of a control buffer.
@@ -254,6 +257,8 @@ impl Sender {
             is_ipv4: socket.local_addr().is_ipv4(),
             last_address: (socket.local_addr(), RawAddress::new(socket.local_addr())),
             sent_since_flush: 0,
+            #[cfg(test)]
+            injected_errors: Default::default(),
         }
     }
 
@@ -271,8 +276,8 @@ impl Sender {
         if segment_length.min(bytes.len()) > DATAGRAM_LENGTH_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a datagram longer than UDP allows"));
         }
-        if to.is_ipv4() != self.is_ipv4 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a peer of another address family"));
+        if to.is_ipv4() != self.is_ipv4 || to.port() == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a peer of this socket's family"));
         }
 
         let mut rest = bytes;
@@ -339,9 +344,9 @@ impl Sender {
                         self.segment_length_max_before.get_or_insert(self.segment_length_max);
                         self.segment_length_max = limit;
                     }
+                    // The rest of its run would meet the same.
                     (Trouble::Refused, None) => {
-                        counters.datagrams_refused += 1;
-                        self.queue.consume(&self.messages[0]);
+                        counters.datagrams_refused += self.queue.drop_run() as u64;
                         if let Some(before) = self.segment_length_max_before.take() {
                             self.segment_length_max = before;
                         }
@@ -368,6 +373,10 @@ impl Sender {
     }
 
     fn send_prepared(&mut self, fd: RawFd, count: usize) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(code) = self.injected_errors.pop_front() {
+            return Err(io::Error::from_raw_os_error(code));
+        }
         // SAFETY: the first `count` headers were just written by `prepare` with pointers into `queue`,
         // `vectors` and `controls`, which nothing has changed since and which outlive the call; the kernel
         // only reads through them, and writes `msg_len` within `headers`.
@@ -518,3 +527,6 @@ const DIRECT_LENGTH_MIN: usize = 16 * 1024;
 
 /// How often one flush tries again after an ICMP error; a flood of them must not hold the thread.
 const ICMP_ERRORS_MAX: u32 = 8;
+
+#[cfg(test)]
+mod tests;

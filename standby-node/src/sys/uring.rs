@@ -119,7 +119,7 @@ impl UringIo {
         if offload.receive {
             enable_merging(socket.as_raw_fd());
         }
-        let receiver = Receiver::new(socket.as_raw_fd())?;
+        let receiver = Receiver::new(socket.as_raw_fd(), BUFFER_COUNT)?;
         let sender = Sender::new(&socket, offload);
         Ok(Self { receiver, sender, counters: IoCounters::default(), socket })
     }
@@ -152,17 +152,19 @@ impl DatagramIo for UringIo {
 }
 
 /// The armed request, the buffers it fills, and the payload that is being handed over.
-#[allow(missing_debug_implementations, reason = "derived for its owner below")]
 struct Receiver {
     ring: IoUring,
     fd: RawFd,
     // Not dropped when the kernel might still write to them.
     memory: ManuallyDrop<Memory>,
+    buffer_count: u16,
     /// Buffers given to the kernel so far; wraps as the kernel's own count does.
     tail: u16,
     state: State,
     current: Option<Payload>,
     addresses: AddressParser,
+    #[cfg(test)]
+    enter_count: u32,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -200,19 +202,21 @@ struct Payload {
 unsafe impl Send for Receiver {}
 
 impl Receiver {
-    fn new(fd: RawFd) -> Result<Self, UringUnavailable> {
+    fn new(fd: RawFd, buffer_count: u16) -> Result<Self, UringUnavailable> {
+        assert!(buffer_count.is_power_of_two(), "the kernel counts with a mask");
         let ring = IoUring::builder()
             .dontfork()
             .setup_r_disabled()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
-            .setup_cqsize(COMPLETION_COUNT)
+            // Every buffer filled, and the end of the request.
+            .setup_cqsize(2 * u32::from(buffer_count))
             .build(SUBMISSION_COUNT)
             .map_err(|error| unavailable("io_uring_setup", error))?;
         let memory = Memory {
-            buffers: Region::new(usize::from(BUFFER_COUNT) * BUFFER_LENGTH),
-            entries: Region::new(usize::from(BUFFER_COUNT) * size_of::<BufRingEntry>()),
+            buffers: Region::new(usize::from(buffer_count) * BUFFER_LENGTH),
+            entries: Region::new(usize::from(buffer_count) * size_of::<BufRingEntry>()),
             template: Region::new(size_of::<libc::msghdr>()),
         };
         let template = template();
@@ -224,19 +228,22 @@ impl Receiver {
             ring,
             fd,
             memory: ManuallyDrop::new(memory),
+            buffer_count,
             tail: 0,
             state: State::Disabled,
             current: None,
             addresses: AddressParser::new(),
+            #[cfg(test)]
+            enter_count: 0,
         };
-        for buffer_id in 0..BUFFER_COUNT {
+        for buffer_id in 0..buffer_count {
             receiver.give_back(buffer_id);
         }
         let entries = receiver.memory.entries.pointer(0, 0).addr() as u64;
         let submitter = receiver.ring.submitter();
         // SAFETY: the block is as long as the entries announced, page-aligned, and lives until `drop` has
         // ended the request, or for ever.
-        unsafe { submitter.register_buf_ring_with_flags(entries, BUFFER_COUNT, BUFFER_GROUP, 0) }
+        unsafe { submitter.register_buf_ring_with_flags(entries, buffer_count, BUFFER_GROUP, 0) }
             .map_err(|error| unavailable("registering buffers", error))?;
         Ok(receiver)
     }
@@ -278,7 +285,7 @@ impl Receiver {
             return self.on_error(io::Error::from_raw_os_error(-completion.result()), counters);
         };
         let Some(buffer_id) = cqueue::buffer_select(completion.flags()) else { return Ok(false) };
-        assert!(buffer_id < BUFFER_COUNT, "the kernel returns what it was given");
+        assert!(buffer_id < self.buffer_count, "the kernel returns what it was given");
         match self.parse(buffer_id, length) {
             Some(payload) => self.current = Some(payload),
             None => {
@@ -335,7 +342,7 @@ impl Receiver {
 
     /// Lets the kernel fill a buffer again.
     fn give_back(&mut self, buffer_id: u16) {
-        let index = usize::from(self.tail % BUFFER_COUNT);
+        let index = usize::from(self.tail % self.buffer_count);
         let entry_length = size_of::<BufRingEntry>();
         let entry: *mut BufRingEntry = self.memory.entries.pointer(index * entry_length, entry_length).cast();
         let start = usize::from(buffer_id) * BUFFER_LENGTH;
@@ -377,6 +384,10 @@ impl Receiver {
 
     /// Submits, and lets the kernel do what it has put off: receiving is done in here.
     fn enter(&mut self, submit_count: u32) -> io::Result<()> {
+        #[cfg(test)]
+        {
+            self.enter_count += 1;
+        }
         // SAFETY: without an argument the call reads nothing but the ring; what is submitted was checked in
         // `arm`; no slice of a buffer that the kernel owns is alive.
         let result = unsafe { self.ring.submitter().enter::<()>(submit_count, 0, GET_EVENTS, None) };
@@ -428,9 +439,9 @@ fn explain(action: &'static str, source: io::Error, level: u8, release: String) 
     }
 }
 
-/// Payloads that may arrive between two polls before the request has to be made anew. A power of two.
-const BUFFER_COUNT: u16 = 128;
-const _: () = assert!(BUFFER_COUNT.is_power_of_two());
+/// Payloads that the kernel may hand over at once before the request has to be made anew. Newer kernels stop
+/// at 32 by themselves.
+const BUFFER_COUNT: u16 = 64;
 const BUFFER_GROUP: u16 = 0;
 const BUFFER_LENGTH: usize = (PAYLOAD_OFFSET + PAYLOAD_LENGTH_MAX).next_multiple_of(64);
 const PAYLOAD_OFFSET: usize = 16 + NAME_LENGTH + RECEIVE_CONTROL_LENGTH;
@@ -439,9 +450,6 @@ const NAME_LENGTH: usize = ADDRESS_LENGTH_MAX.next_multiple_of(8);
 /// One request at a time.
 const SUBMISSION_COUNT: u32 = 4;
 
-/// Every buffer filled, and the end of the request.
-const COMPLETION_COUNT: u32 = 2 * BUFFER_COUNT as u32;
-
 /// IORING_ENTER_GETEVENTS, see io_uring_enter(2).
 const GET_EVENTS: u32 = 1;
 
@@ -449,27 +457,4 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_probe_answers_and_says_what_to_use_instead() {
-        if let Err(error) = probe() {
-            let text = error.to_string();
-            assert!(text.starts_with("io_uring is not available here: "), "{text}");
-            assert!(text.ends_with("use network = \"mmsg\""), "{text}");
-        }
-    }
-
-    #[test]
-    fn each_refusal_is_explained_by_its_cause() {
-        let explain = |code, level| {
-            explain("io_uring_setup", io::Error::from_raw_os_error(code), level, "5.10.0".into()).to_string()
-        };
-        assert!(explain(libc::EPERM, 2).contains("kernel.io_uring_disabled = 2"));
-        assert!(explain(libc::EPERM, 0).contains("seccomp"));
-        assert!(explain(libc::EINVAL, 0).contains("this is 5.10.0"));
-        assert!(explain(libc::ENOSYS, 0).contains("this is 5.10.0"));
-        assert!(explain(libc::ENOMEM, 0).contains("io_uring_setup failed"));
-    }
-}
+mod tests;
