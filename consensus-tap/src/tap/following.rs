@@ -164,7 +164,7 @@ impl Tap {
             // Our end is above what the source has committed: compare what lies below its limit. It is a lag
             // if that is the same, and the replay then goes on to our end by itself.
             Some(limit) if code == ArchiveErrorCode::InvalidPosition && limit < replay.start_position => {
-                let start = recorder.frame_start_at_or_before((limit - OVERLAP_LENGTH).max(0));
+                let start = recorder.frame_start_at_or_before(limit - OVERLAP_LENGTH);
                 if start <= limit {
                     self.begin_replay(start, end, now_ns);
                 } else {

@@ -37,7 +37,8 @@ pub trait Recorder {
     /// [`RecordFailed`] when the recording cannot be read, which tells nothing about the frame.
     fn matches(&mut self, position: i64, frame: &[u8]) -> Result<bool, RecordFailed>;
 
-    /// The highest known start of a frame of the log at or below `position`, at least the log's start.
+    /// The highest known start of a frame of the log at or below `position`; the log's start when `position` lies
+    /// before that.
     fn frame_start_at_or_before(&self, position: i64) -> i64;
 }
 

@@ -171,7 +171,7 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
         self.publish();
         self.driver.terminate();
         self.driver.status(&mut self.status);
-        self.gauges.show(&self.status, u64::MAX);
+        self.gauges.show_last(&self.status);
     }
 }
 

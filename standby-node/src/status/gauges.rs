@@ -205,12 +205,22 @@ impl ServiceGauges {
 
     /// Shows the service's own figures, in the order of those that it was allocated with.
     pub fn show(&mut self, figures: &StatusFields, now_ns: u64) {
-        for (counter, (_, value)) in self.fields.iter().zip(figures.iter()) {
-            counter.set_ordered(bits(value));
-        }
+        self.show_figures(figures);
         if now_ns >= self.percentiles_due_ns {
             self.percentiles_due_ns = now_ns + PERCENTILES_INTERVAL_NS;
             self.show_percentiles();
+        }
+    }
+
+    /// Shows everything as it is at the end.
+    pub fn show_last(&self, figures: &StatusFields) {
+        self.show_figures(figures);
+        self.show_percentiles();
+    }
+
+    fn show_figures(&self, figures: &StatusFields) {
+        for (counter, (_, value)) in self.fields.iter().zip(figures.iter()) {
+            counter.set_ordered(bits(value));
         }
     }
 
