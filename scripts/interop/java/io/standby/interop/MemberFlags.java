@@ -53,7 +53,8 @@ final class MemberFlags {
         ballastLength = flags.integer("ballast", 0);
         isBurst = flags.isSet("burst-service");
         recordsLag = flags.isSet("lag");
-        logTermLength = flags.size("term-length", 64 * 1024);
+        // With 64 KiB a starved follower loses what the leader can still send again, and joins anew 10 s later.
+        logTermLength = flags.size("term-length", 1024 * 1024);
         ipcTermLength = flags.size("ipc-term-length", 1024 * 1024);
         segmentLength = (int)flags.size("segment-length", Math.max(1024 * 1024, logTermLength));
         mtuLength = flags.integer("mtu", 0);
