@@ -366,10 +366,9 @@ impl Publication {
             run.advance += packet.advance;
             run.length += packet.length;
             run.datagram_count += 1;
-            // A shorter datagram ends the run, and so does the gap that padding leaves in the bytes.
-            let is_contiguous = packet.advance == packet.length as i64;
+            // A shorter datagram ends the run, and so does a term, behind whose padding the bytes jump.
             let is_term_end = self.terms().term_offset(position + run.advance) == 0;
-            if packet.length < segment_length || !is_contiguous || is_term_end {
+            if packet.length < segment_length || is_term_end {
                 break;
             }
         }

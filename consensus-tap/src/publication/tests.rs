@@ -95,6 +95,10 @@ impl Fixture {
     }
 }
 
+fn setups(sent: &[(u64, Vec<u8>)]) -> usize {
+    sent.iter().filter(|(_, bytes)| Setup::parse(bytes).is_ok()).count()
+}
+
 #[test]
 fn only_setups_are_sent_until_a_receiver_answers() {
     let mut fixture = Fixture::new(&PublicationParams { term_offset: 64, ..params() });
@@ -124,6 +128,16 @@ fn an_elicited_setup_is_sent_at_most_every_hundred_milliseconds() {
     fixture.status(0, 0, status_message::SEND_SETUP);
     assert_eq!(setups(&fixture.pass(50 * MS)), 0);
     assert_eq!(setups(&fixture.pass(300 * MS)), 1, "and then no more, as a receiver is there");
+}
+
+#[test]
+fn elicited_setups_go_on_until_a_receiver_is_there() {
+    let mut fixture = Fixture::connected(4096);
+    fixture.pass(6 * SECOND);
+    fixture.status(0, 0, status_message::SEND_SETUP);
+    assert_eq!(setups(&fixture.pass(SECOND)), 10);
+    fixture.status(0, 4096, 0);
+    assert_eq!(setups(&fixture.pass(SECOND)), 1);
 }
 
 #[test]
@@ -181,14 +195,26 @@ fn what_does_not_fit_in_a_term_begins_the_next_behind_padding() {
 }
 
 #[test]
+fn a_message_that_just_fits_ends_its_term_without_padding() {
+    let mut fixture = Fixture::new(&PublicationParams { term_offset: TERM_LENGTH - 128, ..params() });
+    let start = i64::from(TERM_LENGTH) - 128;
+    fixture.status(start, 4096, 0);
+    assert_eq!(fixture.publication.offer(&[1; 96]), Ok(i64::from(TERM_LENGTH)));
+    fixture.publication.offer(&[2; 96]).unwrap();
+    let payloads: Vec<u8> =
+        fixture.sent().iter().map(|bytes| DataFrame::parse(bytes).unwrap().payload()[0]).collect();
+    assert_eq!(payloads, [1, 2], "one datagram for each term");
+}
+
+#[test]
 fn nothing_is_sent_past_the_window() {
     let mut fixture = Fixture::connected(256);
     for _ in 0..3 {
         fixture.publication.offer(&[0; 64]).unwrap();
     }
-    assert_eq!(fixture.sent().iter().map(Vec::len).sum::<usize>(), 192, "two of three frames of 96 fit");
     fixture.status(0, 128, 0);
-    assert!(fixture.sent().is_empty(), "a limit is never taken back");
+    let sent_length: usize = fixture.sent().iter().map(Vec::len).sum();
+    assert_eq!(sent_length, 192, "two of three frames of 96 fit, and a limit is never taken back");
     fixture.status(96, 256, 0);
     assert_eq!(fixture.sent().len(), 1);
 }
