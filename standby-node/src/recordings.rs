@@ -89,8 +89,8 @@ impl Recorder for Recordings {
     }
 
     fn frame_start_at_or_before(&self, position: i64) -> i64 {
-        self.log.as_ref().map_or(0, |log| {
-            log.frame_start_at_or_before(position.max(log.geometry().start_position()))
-        })
+        self.log
+            .as_ref()
+            .map_or(0, |log| log.frame_start_at_or_before(position.max(log.geometry().start_position())))
     }
 }

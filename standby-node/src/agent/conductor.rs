@@ -129,7 +129,10 @@ impl Conductor {
         let OpenedLog { writer, preparer, syncer, place } = log;
         self.starting.start(&self.history, &place, &mut self.module, &mut self.rings.starts)?;
         self.log = Some(place);
-        let _ = self.rings.jobs.push(StorageJob::Serve { preparer: Box::new(preparer), syncer: Box::new(syncer) });
+        let _ = self
+            .rings
+            .jobs
+            .push(StorageJob::Serve { preparer: Box::new(preparer), syncer: Box::new(syncer) });
         self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer: Box::new(writer) });
         Ok(())
     }

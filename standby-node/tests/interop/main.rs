@@ -1,4 +1,5 @@
 //! Tests against real Java clusters, and of the support for them.
 
+mod following;
 mod smoke;
 mod support;

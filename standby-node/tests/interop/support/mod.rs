@@ -24,6 +24,7 @@ pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod relay;
 pub(crate) mod scratch;
+pub(crate) mod standby;
 
 /// Whether Java tests are to be skipped (`STANDBY_NO_JAVA=1`), which is said on stderr.
 pub(crate) fn skip() -> bool {
