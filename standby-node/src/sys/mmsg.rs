@@ -48,8 +48,9 @@ impl DatagramIo for MmsgIo {
                 if drained {
                     break;
                 }
-                let count = self.receiver.fill(self.socket.as_raw_fd(), &mut self.counters)?;
-                drained = count < PAYLOAD_COUNT;
+                let room = PAYLOAD_COUNT.min(limit - delivered);
+                let count = self.receiver.fill(self.socket.as_raw_fd(), room, &mut self.counters)?;
+                drained = count < room;
                 continue;
             }
             delivered += self.receiver.deliver(limit - delivered, &mut self.counters, &mut on_datagram);
@@ -133,22 +134,24 @@ impl Receiver {
         self.current == self.received
     }
 
-    /// Asks the kernel for payloads and returns how many it had. Only called when all earlier ones are through.
-    fn fill(&mut self, fd: RawFd, counters: &mut IoCounters) -> io::Result<usize> {
+    /// Asks the kernel for up to `room` payloads and returns how many it had. Only called when all earlier
+    /// ones are through.
+    fn fill(&mut self, fd: RawFd, room: usize, counters: &mut IoCounters) -> io::Result<usize> {
         assert!(self.is_empty(), "payloads would be overwritten");
+        assert!(room <= PAYLOAD_COUNT, "there is memory for {PAYLOAD_COUNT} payloads");
         for header in &mut self.headers[..self.received] {
             reset_lengths(header);
         }
         self.current = 0;
         self.received = 0;
-        // SAFETY: all `PAYLOAD_COUNT` headers were filled in `new` with pointers into `sides`, `payloads` and
+        // SAFETY: there are at least `room` headers, checked above; all were filled in `new` with pointers into `sides`, `payloads` and
         // `_vectors`, which live as long as `self` and are as long as the lengths in them say; no slice of
         // them is alive, for `deliver` keeps none; a null timeout is allowed.
         let result = unsafe {
             libc::recvmmsg(
                 fd,
                 self.headers.as_mut_ptr(),
-                PAYLOAD_COUNT as libc::c_uint,
+                room as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )

@@ -137,6 +137,6 @@ fn the_kernel_merges_a_run_so_that_one_payload_carries_it() {
     let (mut sender, mut receiver) = (open(), open());
     sender.send(receiver.local_addr(), &run(), 100).unwrap();
     sender.flush().unwrap();
-    assert_eq!(receiver.receiver.fill(receiver.socket.as_raw_fd(), &mut receiver.counters).unwrap(), 1);
+    assert_eq!(receiver.receiver.fill(receiver.socket.as_raw_fd(), 2, &mut receiver.counters).unwrap(), 1);
     assert_eq!(receive_all(&mut receiver), run().chunks(100).collect::<Vec<_>>());
 }
