@@ -17,6 +17,7 @@ use super::{Agent, AgentError};
 use crate::service_start::ServiceStart;
 use crate::status::ServiceGauges;
 use crate::store::recording_reader::RecordingReader;
+use crate::sys::clock;
 
 /// One duty cycle applies at most this much, so that commands and emissions are not held up by a long catch-up.
 const LIMITS: PollLimits = PollLimits { frame_count: 4096, byte_count: 1024 * 1024 };
@@ -171,7 +172,7 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
         self.publish();
         self.driver.terminate();
         self.driver.status(&mut self.status);
-        self.gauges.show_last(&self.status);
+        self.gauges.show(&self.status, clock::monotonic_ns());
     }
 }
 

@@ -13,10 +13,10 @@
 
 mod ballast;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
 
-use hdrhistogram::Histogram;
 use service_api::{
     ClientSession, CloseReason, Cluster, ClusteredService, FrozenState, NewLeadershipTerm, OfferError, Role,
     ServiceError, ServiceId, SnapshotReader, SnapshotWriter, StatusFields,
@@ -24,13 +24,15 @@ use service_api::{
 
 use ballast::Ballast;
 
+use crate::status::{LagFigures, LagWindow};
+
 /// The service. See the module for what it does.
 pub struct Audit {
     hash: u64,
     count: i64,
     ballast: Ballast,
-    /// Ages of messages when they were applied; not part of the state.
-    lag_ns: Histogram<u64>,
+    /// Ages of messages when they were applied; not part of the state, and summed up when they are looked at.
+    lag: RefCell<LagWindow>,
     monotonic_ns: fn() -> u64,
     output: Box<dyn Write + Send>,
     /// A service message while it is put together.
@@ -45,7 +47,7 @@ impl Audit {
             hash: FNV_OFFSET_BASIS,
             count: 0,
             ballast: Ballast::default(),
-            lag_ns: Histogram::new_with_bounds(1, LAG_NS_MAX, 3).expect("the bounds are valid"),
+            lag: RefCell::new(LagWindow::new()),
             monotonic_ns,
             output: Box::new(io::stdout()),
             outgoing: Vec::new(),
@@ -82,9 +84,9 @@ impl Audit {
         self.count
     }
 
-    /// Ages in nanoseconds that messages had when they were applied.
-    pub fn lag_ns(&self) -> &Histogram<u64> {
-        &self.lag_ns
+    /// Ages that messages had when they were applied: the last ten seconds, or since the start before those.
+    pub fn lag(&self) -> LagFigures {
+        self.lag.borrow_mut().figures((self.monotonic_ns)())
     }
 
     fn mix(&mut self, bytes: &[u8]) {
@@ -178,7 +180,7 @@ impl ClusteredService for Audit {
             let send_time_ns = i64_of(send_time_ns);
             if send_time_ns != 0 {
                 let lag_ns = ((self.monotonic_ns)() as i64).wrapping_sub(send_time_ns);
-                self.lag_ns.saturating_record(u64::try_from(lag_ns).unwrap_or(0));
+                self.lag.get_mut().record(u64::try_from(lag_ns).unwrap_or(0));
             }
             if cluster.service_id() == COMMANDED_SERVICE {
                 self.carry_out(cluster, timestamp, i64_of(command) as u64, payload);
@@ -232,14 +234,15 @@ impl ClusteredService for Audit {
     }
 
     fn status(&self, fields: &mut StatusFields) {
+        let lag = self.lag();
         fields
             .hex("hash", self.hash)
             .i64("count", self.count)
-            .u64("lag_p50_ns", self.lag_ns.value_at_quantile(0.5))
-            .u64("lag_p99_ns", self.lag_ns.value_at_quantile(0.99))
-            .u64("lag_p999_ns", self.lag_ns.value_at_quantile(0.999))
-            .u64("lag_max_ns", self.lag_ns.max())
-            .u64("lag_count", self.lag_ns.len());
+            .u64("lag_p50_ns", lag.p50_ns)
+            .u64("lag_p99_ns", lag.p99_ns)
+            .u64("lag_p999_ns", lag.p999_ns)
+            .u64("lag_max_ns", lag.max_ns)
+            .u64("lag_count", lag.count);
     }
 }
 
@@ -330,8 +333,6 @@ const REPLY_LENGTH: usize = 32;
 const SNAPSHOT_HEADER_LENGTH: usize = 24;
 /// The cluster must not wait for one slow client.
 const REPLY_ATTEMPT_COUNT: usize = 100;
-/// An hour; what is older counts as that.
-const LAG_NS_MAX: u64 = 3_600_000_000_000;
 
 #[cfg(test)]
 mod tests;

@@ -3,17 +3,12 @@
 use consensus_tap::endpoint::TransportCounters;
 use consensus_tap::file::cnc::counters as kind;
 use consensus_tap::tap::TapStatus;
-use hdrhistogram::Histogram;
 use service_api::{StatusFields, StatusValue};
 
+use super::{LagFigures, LagWindow};
 use crate::net::IoCounters;
 use crate::store::counters::{Counter, CountersFull, CountersManager};
 use crate::sys::clock;
-
-/// Longest apply lag that is told apart from longer ones.
-const LAG_NS_MAX: u64 = 60_000_000_000;
-/// Percentiles are worked out this often: it takes a walk over the histogram.
-const PERCENTILES_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// Counters of the receiver.
 #[derive(Debug)]
@@ -150,8 +145,7 @@ pub struct ServiceGauges {
     lag_p999_ns: Counter,
     lag_max_ns: Counter,
     lag_count: Counter,
-    lag: Histogram<u64>,
-    percentiles_due_ns: u64,
+    lag: LagWindow,
 }
 
 impl ServiceGauges {
@@ -193,43 +187,26 @@ impl ServiceGauges {
             lag_p999_ns: own(&kind::APPLY_LAG_P999_NS)?,
             lag_max_ns: own(&kind::APPLY_LAG_MAX_NS)?,
             lag_count: own(&kind::APPLY_LAG_COUNT)?,
-            lag: Histogram::new_with_bounds(1, LAG_NS_MAX, 2).expect("the bounds are valid"),
-            percentiles_due_ns: 0,
+            lag: LagWindow::new(),
         })
     }
 
     /// A batch that was received at `received_ns` has been applied just now.
     pub fn record_lag(&mut self, received_ns: u64) {
-        self.lag.saturating_record(clock::monotonic_ns().saturating_sub(received_ns));
+        self.lag.record(clock::monotonic_ns().saturating_sub(received_ns));
     }
 
-    /// Shows the service's own figures, in the order of those that it was allocated with.
+    /// Shows the service's own figures, in the order of those that it was allocated with, and its lag.
     pub fn show(&mut self, figures: &StatusFields, now_ns: u64) {
-        self.show_figures(figures);
-        if now_ns >= self.percentiles_due_ns {
-            self.percentiles_due_ns = now_ns + PERCENTILES_INTERVAL_NS;
-            self.show_percentiles();
-        }
-    }
-
-    /// Shows everything as it is at the end.
-    pub fn show_last(&self, figures: &StatusFields) {
-        self.show_figures(figures);
-        self.show_percentiles();
-    }
-
-    fn show_figures(&self, figures: &StatusFields) {
         for (counter, (_, value)) in self.fields.iter().zip(figures.iter()) {
             counter.set_ordered(bits(value));
         }
-    }
-
-    fn show_percentiles(&self) {
-        self.lag_p50_ns.set_ordered(self.lag.value_at_quantile(0.5) as i64);
-        self.lag_p99_ns.set_ordered(self.lag.value_at_quantile(0.99) as i64);
-        self.lag_p999_ns.set_ordered(self.lag.value_at_quantile(0.999) as i64);
-        self.lag_max_ns.set_ordered(self.lag.max() as i64);
-        self.lag_count.set_ordered(self.lag.len() as i64);
+        let LagFigures { p50_ns, p99_ns, p999_ns, max_ns, count } = self.lag.figures(now_ns);
+        self.lag_p50_ns.set_ordered(p50_ns as i64);
+        self.lag_p99_ns.set_ordered(p99_ns as i64);
+        self.lag_p999_ns.set_ordered(p999_ns as i64);
+        self.lag_max_ns.set_ordered(max_ns as i64);
+        self.lag_count.set_ordered(count as i64);
     }
 }
 
