@@ -57,36 +57,24 @@ impl Threads {
     /// # Errors
     /// [`RunnerError::Spawn`]; threads that were started are stopped.
     pub fn start(agents: Agents, config: &NodeConfig) -> Result<Self, RunnerError> {
-        let Agents { receiver, services, conductor, storage } = agents;
         let mut threads = Self { stages: Vec::new() };
-        match config.layout {
-            Layout::Dedicated => {
-                threads.stage(vec![thread(receiver, "receiver", config.receiver_core, config.idle)])?;
-                let services = services.into_iter().enumerate().map(|(id, service)| {
-                    let core = config.service_cores.get(id).copied();
-                    thread(service, &format!("service-{id}"), core, config.idle)
-                });
-                threads.stage(services.collect())?;
-                threads.stage(vec![thread(conductor, "conductor", None, CONDUCTOR_IDLE)])?;
-            }
-            Layout::Shared => {
-                // A composite closes in reverse order: receiver, services, conductor.
-                let mut all = vec![conductor];
-                all.extend(services);
-                all.push(receiver);
-                let shared = Box::new(CompositeAgent::new(all));
-                threads.stage(vec![thread(shared, "standby", config.receiver_core, config.idle)])?;
+        for stage in stages(agents, config) {
+            if let Err(error) = threads.start_stage(stage) {
+                // Why the others ended matters less than why this one could not begin.
+                let _ = threads.stop();
+                return Err(error);
             }
         }
-        threads.stage(vec![thread(storage, "storage", None, STORAGE_IDLE)])?;
         Ok(threads)
     }
 
-    fn stage(&mut self, threads: Vec<(RunnerConfig, Box<dyn Agent + Send>)>) -> Result<(), RunnerError> {
+    fn start_stage(&mut self, stage: Stage) -> Result<(), RunnerError> {
         let stop = StopFlag::new();
-        let runners =
-            threads.into_iter().map(|(config, agent)| AgentRunner::start(config, agent, stop.clone()));
-        self.stages.push((stop.clone(), runners.collect::<Result<_, _>>()?));
+        self.stages.push((stop.clone(), Vec::new()));
+        let (_, runners) = self.stages.last_mut().expect("it was just pushed");
+        for (config, agent) in stage {
+            runners.push(AgentRunner::start(config, agent, stop.clone())?);
+        }
         Ok(())
     }
 
@@ -108,6 +96,36 @@ impl Threads {
             }
         }
         result
+    }
+}
+
+/// Threads that are stopped together.
+type Stage = Vec<(RunnerConfig, Box<dyn Agent + Send>)>;
+
+fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
+    let Agents { receiver, services, conductor, storage } = agents;
+    let storage = vec![thread(storage, "storage", None, STORAGE_IDLE)];
+    match config.layout {
+        Layout::Dedicated => {
+            let services = services.into_iter().enumerate().map(|(id, service)| {
+                let core = config.service_cores.get(id).copied();
+                thread(service, &format!("service-{id}"), core, config.idle)
+            });
+            vec![
+                vec![thread(receiver, "receiver", config.receiver_core, config.idle)],
+                services.collect(),
+                vec![thread(conductor, "conductor", None, CONDUCTOR_IDLE)],
+                storage,
+            ]
+        }
+        Layout::Shared => {
+            // A composite closes in reverse order: receiver, services, conductor.
+            let mut all = vec![conductor];
+            all.extend(services);
+            all.push(receiver);
+            let shared = Box::new(CompositeAgent::new(all));
+            vec![vec![thread(shared, "standby", config.receiver_core, config.idle)], storage]
+        }
     }
 }
 
