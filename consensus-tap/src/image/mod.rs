@@ -1,6 +1,6 @@
 //! The receive side of a stream.
 //!
-//! An [`Image`] is one publication seen from here. It hands frames to a sink strictly in order: a datagram
+//! An image is one publication seen from here. It hands frames to a sink strictly in order: a datagram
 //! that begins where the last ended goes straight from the receive buffer to the sink, one that is ahead
 //! waits in a side buffer of the window's length. Invariants:
 //! - `rebuild_position` only grows, at frame ends, and everything below it was taken by the sink once.

@@ -1,6 +1,6 @@
 //! The send side of a stream.
 //!
-//! A [`Publication`] frames messages into a term history in memory, sends them as far as the receiver's
+//! A publication frames messages into a term history in memory, sends them as far as the receiver's
 //! status messages allow, and sends again what the receiver misses. Invariants:
 //! - `sender_position <= producer position`, both at frame ends.
 //! - The history holds at least one term below `sender_position` (less at the stream's start), which is

@@ -372,37 +372,3 @@ proptest! {
         let _ = read(&log);
     }
 }
-
-/// Prints how many 64-byte messages a second one core reads. Run in release:
-/// `cargo test --release -p consensus-tap reads_ten_million -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, meaningful only in a release build"]
-#[allow(clippy::disallowed_methods, reason = "a measurement needs a clock, and is no part of the crate")]
-fn reads_ten_million_small_messages_a_second() {
-    let mut log = Recording::at(0);
-    let message = session_message(&[7; 32]);
-    while log.terms.term_end(log.position()) == 65_536 {
-        if 65_536 - log.position() < 96 {
-            log.pad();
-            break;
-        }
-        log.message(&message);
-    }
-    let (mut count, mut sum) = (0u64, 0u64);
-    let begin = std::time::Instant::now();
-    for _ in 0..20_000 {
-        let mut reader = reader(&log, MidMessage::Reject);
-        reader
-            .poll(&log.bytes, PollLimits::NONE, |event, position| {
-                if let LogEvent::SessionMessage(message) = event {
-                    count += 1;
-                    sum = sum.wrapping_add(message.payload[0] as u64 ^ position as u64);
-                }
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-    }
-    let rate = count as f64 / begin.elapsed().as_secs_f64();
-    println!("{count} messages, {:.1} million a second, hash {sum:x}", rate / 1e6);
-    assert!(rate > 1e7);
-}
