@@ -8,7 +8,7 @@ use rtrb::{Consumer, Producer};
 
 use super::module_follower::ModuleFollower;
 use super::receiver::{ReceiverCommand, ReceiverRequest};
-use super::storage::{StorageJob, StorageReply};
+use super::storage::{ServedLog, StorageJob, StorageReply};
 use super::{Agent, AgentError};
 use crate::service_start::ServiceStart;
 use crate::signs_of_life::SignsOfLife;
@@ -126,13 +126,15 @@ impl Conductor {
 
     /// The log is open: its writer goes to the receiver, its place to every reader.
     fn open_log(&mut self, log: OpenedLog) -> Result<(), StartingError> {
-        let OpenedLog { writer, preparer, syncer, place } = log;
+        let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
         self.starting.start(&self.history, &place, &mut self.module, &mut self.rings.starts)?;
         self.log = Some(place);
-        let _ = self
-            .rings
-            .jobs
-            .push(StorageJob::Serve { preparer: Box::new(preparer), syncer: Box::new(syncer) });
+        let _ = self.rings.jobs.push(StorageJob::Serve(Box::new(ServedLog {
+            preparer,
+            syncer,
+            durability,
+            tail_end,
+        })));
         self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer: Box::new(writer) });
         Ok(())
     }

@@ -8,6 +8,7 @@ use rtrb::{Consumer, Producer};
 
 use super::{Agent, AgentError};
 use crate::store::counters::Counter;
+use crate::store::durability::DurabilityFile;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::segment_preparer::SegmentPreparer;
 
@@ -22,12 +23,20 @@ pub enum StorageJob {
         endpoint: HostPort,
     },
     /// Serve the log's recording from now on.
-    Serve {
-        /// Prepares its segments.
-        preparer: Box<SegmentPreparer>,
-        /// Makes it durable.
-        syncer: Box<RecordingSyncer>,
-    },
+    Serve(Box<ServedLog>),
+}
+
+/// What the log's recording needs of a thread that may block.
+#[derive(Debug)]
+pub struct ServedLog {
+    /// Prepares its segments.
+    pub preparer: SegmentPreparer,
+    /// Makes it durable.
+    pub syncer: RecordingSyncer,
+    /// Remembers how far.
+    pub durability: DurabilityFile,
+    /// Where the files' data ended when they were opened.
+    pub tail_end: i64,
 }
 
 /// What the storage agent answers.
@@ -52,7 +61,7 @@ pub enum StorageReply {
 pub struct Storage {
     jobs: Consumer<StorageJob>,
     replies: Producer<StorageReply>,
-    log: Option<(Box<SegmentPreparer>, Box<RecordingSyncer>)>,
+    log: Option<Box<ServedLog>>,
     durable_position: Counter,
     /// 0 for "as soon as something is recorded".
     sync_interval_ns: u64,
@@ -89,7 +98,7 @@ impl Storage {
                 let address = self.resolve(&endpoint);
                 self.reply(StorageReply::Resolved { token, address });
             }
-            StorageJob::Serve { preparer, syncer } => self.log = Some((preparer, syncer)),
+            StorageJob::Serve(log) => self.log = Some(log),
         }
     }
 
@@ -105,8 +114,8 @@ impl Storage {
     }
 
     fn prepare(&mut self) -> usize {
-        let Some((preparer, _)) = self.log.as_mut() else { return 0 };
-        match preparer.do_work() {
+        let Some(log) = self.log.as_mut() else { return 0 };
+        match log.preparer.do_work() {
             Ok(work) => work,
             // The writer, should it come that far, tries for itself and fails for good.
             Err(error) => {
@@ -119,16 +128,16 @@ impl Storage {
     }
 
     fn sync(&mut self, now_ns: u64) {
-        let Some((_, syncer)) = self.log.as_mut() else { return };
+        let Some(log) = self.log.as_mut() else { return };
         if now_ns < self.sync_due_ns {
             return;
         }
         self.sync_due_ns = now_ns + self.sync_interval_ns;
-        match syncer.sync() {
+        match log.sync() {
             Ok(position) => self.durable_position.set_ordered(position),
-            Err(error) => {
+            Err(reason) => {
                 self.log = None;
-                self.reply(StorageReply::SyncFailed { reason: error.to_string() });
+                self.reply(StorageReply::SyncFailed { reason });
             }
         }
     }
@@ -139,6 +148,18 @@ impl Storage {
         if self.replies.push(reply).is_err() {
             tracing::warn!("the conductor takes no replies");
         }
+    }
+}
+
+impl ServedLog {
+    /// Makes what is recorded durable, and returns how far it is; why not, in words.
+    fn sync(&mut self) -> Result<i64, String> {
+        let position = self.syncer.sync().map_err(|error| error.to_string())?;
+        let recording_id = self.syncer.recording_id();
+        self.durability
+            .mark(recording_id, position, position < self.tail_end)
+            .map_err(|error| error.to_string())?;
+        Ok(position)
     }
 }
 

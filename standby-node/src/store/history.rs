@@ -17,6 +17,7 @@ use consensus_tap::wire::{StreamTerms, TermLength};
 
 use super::catalog::Catalog;
 use super::directory::NodeDirectory;
+use super::durability::{DurabilityFile, Trust};
 use super::recording_log::RecordingLogFile;
 use super::recording_reader::RecordingReader;
 use super::recording_syncer::{RecordingSyncer, SyncError};
@@ -33,6 +34,7 @@ pub struct History {
     archive: PathBuf,
     catalog: Catalog,
     recording_log: RecordingLogFile,
+    durability_path: PathBuf,
     level: SyncLevel,
 }
 
@@ -45,6 +47,10 @@ pub struct OpenedLog {
     pub preparer: SegmentPreparer,
     /// For the storage agent.
     pub syncer: RecordingSyncer,
+    /// For the storage agent.
+    pub durability: DurabilityFile,
+    /// Where the files' data ends; beyond the writer's position lies what no source has confirmed.
+    pub tail_end: i64,
     /// For every reader.
     pub place: RecordingPlace,
 }
@@ -137,24 +143,44 @@ impl History {
                 "cut off a row of recording.log that a crash left unfinished"
             );
         }
-        Ok(Self { archive, catalog, recording_log, level })
+        let durability_path = directory.cluster().join("durable-position.dat");
+        Ok(Self { archive, catalog, recording_log, durability_path, level })
     }
 
     /// Opens the log to be extended from its end, wherever the last process left it; `None` if there is none.
+    ///
+    /// After a power cut that end is the durable position, and what lies behind it is kept as a tail: frames that
+    /// a source sends again confirm it, the first that differs replaces it.
     ///
     /// # Errors
     /// [`HistoryError`] when the files are not what the catalog says; nothing is changed then.
     pub fn recover_log(&mut self) -> Result<Option<OpenedLog>, HistoryError> {
         let Some(recording_id) = self.recording_log.log().log_recording_id() else { return Ok(None) };
         let geometry = geometry_of(self.descriptor(recording_id)?)?;
-        // Told apart by boot id once a durable position is kept; see ARCHITECTURE.md, "Still open".
-        let recovered = recover(&self.archive, &geometry, Straddling::Trust)?;
+        let durability = DurabilityFile::open_or_create(&self.durability_path)?;
+        let trust = durability.trust(recording_id, geometry.start_position());
+        let straddling = match trust {
+            Trust::All => Straddling::Trust,
+            Trust::Below(_) => Straddling::Drop,
+        };
+        let tail_end = recover(&self.archive, &geometry, straddling)?.stop_position;
+        let position = match trust {
+            Trust::All => tail_end,
+            Trust::Below(durable_position) => durable_position.min(tail_end),
+        };
+        if position < tail_end {
+            tracing::warn!(
+                position,
+                tail_end,
+                "the machine went down: the log's tail counts only as a source confirms it"
+            );
+        }
         let descriptor = self.descriptor(recording_id)?;
         if descriptor.stop_position != NULL_POSITION {
             let session_id = descriptor.session_id;
             self.catalog.extend(recording_id, 0, 0, session_id)?;
         }
-        self.open_log_at(geometry, recovered.stop_position).map(Some)
+        self.open_log_at(geometry, position, tail_end).map(Some)
     }
 
     /// Creates the recording of the log, from `start_position` on, as the source's archive describes it.
@@ -181,16 +207,24 @@ impl History {
             )?;
             self.recording_log.sync(self.level)?;
         }
-        self.open_log_at(geometry, start_position)
+        self.open_log_at(geometry, start_position, start_position)
     }
 
-    fn open_log_at(&self, geometry: RecordingGeometry, position: i64) -> Result<OpenedLog, HistoryError> {
+    fn open_log_at(
+        &self,
+        geometry: RecordingGeometry,
+        position: i64,
+        tail_end: i64,
+    ) -> Result<OpenedLog, HistoryError> {
+        let mut durability = DurabilityFile::open_or_create(&self.durability_path)?;
         let (supply, preparer) = segment_pipeline(&self.archive, geometry);
-        let writer = RecordingWriter::open(&self.archive, geometry, position, position, Some(supply))?;
+        let writer = RecordingWriter::open(&self.archive, geometry, position, tail_end, Some(supply))?;
+        let (recording_id, start_position) = (geometry.recording_id(), geometry.start_position());
+        let durable_position = durability.position(recording_id, start_position).min(position);
+        durability.mark(recording_id, durable_position, position < tail_end)?;
         let place = self.place(geometry, writer.published());
-        let syncer =
-            RecordingSyncer::new(&self.archive, geometry, writer.published(), geometry.start_position());
-        Ok(OpenedLog { writer, preparer, syncer, place })
+        let syncer = RecordingSyncer::new(&self.archive, geometry, writer.published(), durable_position);
+        Ok(OpenedLog { writer, preparer, syncer, durability, tail_end, place })
     }
 
     /// Creates the recording of one snapshot. Nobody finds it before [`Self::publish_snapshots`].
@@ -342,4 +376,103 @@ fn geometry_of(descriptor: &Descriptor) -> Result<RecordingGeometry, HistoryErro
         descriptor.stream_id,
     )
     .map_err(|source| HistoryError::Geometry { recording_id: descriptor.recording_id, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus_tap::wire::{DataHeader, FrameType, data};
+
+    const STREAM_ID: i32 = 100;
+
+    fn source() -> Recording {
+        Recording {
+            recording_id: 3,
+            start_timestamp: 0,
+            stop_timestamp: -1,
+            start_position: 0,
+            stop_position: -1,
+            initial_term_id: 0,
+            segment_file_length: 65_536,
+            term_buffer_length: 65_536,
+            mtu_length: 1408,
+            session_id: 1,
+            stream_id: STREAM_ID,
+            stripped_channel: "aeron:udp".to_owned(),
+            original_channel: "aeron:udp".to_owned(),
+            source_identity: "a:1".to_owned(),
+        }
+    }
+
+    fn frame(position: i64, payload: u8) -> Vec<u8> {
+        let header = DataHeader {
+            frame_length: 64,
+            flags: data::UNFRAGMENTED,
+            frame_type: FrameType::Data,
+            term_offset: position as i32,
+            session_id: 9,
+            stream_id: STREAM_ID,
+            term_id: 0,
+            reserved_value: 0,
+        };
+        [header.encode().to_vec(), vec![payload; 32]].concat()
+    }
+
+    /// A history whose log was recorded up to 256 and made durable up to 128.
+    fn recorded(dir: &std::path::Path) {
+        let directory = NodeDirectory::open(dir, 1).unwrap();
+        let mut history = History::open(&directory, SyncLevel::None).unwrap();
+        let mut log = history.create_log(0, &source(), None).unwrap();
+        for position in [0, 64, 128, 192] {
+            log.writer.append(position, &frame(position, 7)).unwrap();
+        }
+        log.durability.mark(log.place.recording_id(), 128, false).unwrap();
+        let term = NewLeadershipTermEvent {
+            leadership_term_id: 0,
+            log_position: 96,
+            timestamp: 0,
+            term_base_log_position: 0,
+            leader_member_id: 0,
+            log_session_id: 0,
+            time_unit: service_api::ClusterTimeUnit::Millis,
+            app_version: 1,
+        };
+        history.on_leadership_term(log.place.recording_id(), &term).unwrap();
+    }
+
+    fn reopened(dir: &std::path::Path) -> OpenedLog {
+        let directory = NodeDirectory::open(dir, 2).unwrap();
+        History::open(&directory, SyncLevel::None).unwrap().recover_log().unwrap().unwrap()
+    }
+
+    #[test]
+    fn after_a_crash_of_the_process_the_whole_recording_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        recorded(dir.path());
+        assert_eq!(reopened(dir.path()).writer.recorded_position(), 256);
+    }
+
+    #[test]
+    fn after_a_power_cut_a_tail_counts_as_far_as_a_source_confirms_it() {
+        let dir = tempfile::tempdir().unwrap();
+        recorded(dir.path());
+        after_another_boot(dir.path());
+
+        let mut log = reopened(dir.path());
+        assert_eq!((log.writer.recorded_position(), log.tail_end), (128, 256));
+        log.writer.append(128, &frame(128, 7)).unwrap();
+        log.writer.append(192, &frame(192, 8)).unwrap();
+        assert_eq!(log.writer.recorded_position(), 256);
+        assert!(log.writer.matches(192, &frame(192, 8)).unwrap(), "the source's word replaces the tail");
+        drop(log);
+
+        // Killed before the tail was resolved on the disk: it is not trusted now either.
+        assert_eq!(reopened(dir.path()).writer.recorded_position(), 128);
+    }
+
+    /// Rewrites the mark as one of an earlier boot.
+    fn after_another_boot(dir: &std::path::Path) {
+        let path = dir.join("cluster").join("durable-position.dat");
+        DurabilityFile::open_or_create(&path).unwrap().mark(0, 128, true).unwrap();
+    }
 }

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod cnc;
 pub mod counters;
 pub mod directory;
+pub mod durability;
 pub mod error_log;
 pub mod history;
 pub mod mark;

@@ -67,6 +67,11 @@ impl RecordingSyncer {
         }
     }
 
+    /// Which recording.
+    pub fn recording_id(&self) -> i64 {
+        self.geometry.recording_id()
+    }
+
     /// Position up to which the recording is on disk.
     pub fn durable_position(&self) -> i64 {
         self.durable_position
