@@ -97,7 +97,9 @@ pub fn launch(
     let level = SyncLevel::from_number(config.file_sync_level).expect("the configuration was checked");
     let history = History::open(&directory, level)?;
 
-    let (cnc, mut counters) = CncFile::create(&config.aeron_dir, &CncSettings::default(), now_ms)?;
+    let gone = directory.previous_holder();
+    let (cnc, mut counters) =
+        CncFile::create_after(gone, &config.aeron_dir, &CncSettings::default(), now_ms)?;
     let aeron_directory = config.aeron_dir.display().to_string();
     let cluster_mark = ClusterMarkFile::activate(
         &directory,

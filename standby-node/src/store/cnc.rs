@@ -10,6 +10,7 @@ use consensus_tap::file::cnc::{
 };
 
 use super::counters::{Counter, CounterRecord, CountersManager, CountersReader};
+use super::directory::Holder;
 use super::error_log::{ErrorEntry, ErrorLog, read_errors};
 use crate::sys::mapped::{MapError, MappedFile, SharedFile};
 
@@ -109,9 +110,26 @@ impl CncFile {
         settings: &CncSettings,
         now_ms: i64,
     ) -> Result<(Self, CountersManager), CncError> {
+        Self::create_after(None, directory, settings, now_ms)
+    }
+
+    /// As [`create`](Self::create), knowing that the process `gone` has ended, however fresh its heartbeat: whoever
+    /// holds the lock on a node's directory knows it of the previous holder.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    ///
+    /// # Panics
+    /// As [`create`](Self::create).
+    pub fn create_after(
+        gone: Option<Holder>,
+        directory: &Path,
+        settings: &CncSettings,
+        now_ms: i64,
+    ) -> Result<(Self, CountersManager), CncError> {
         std::fs::create_dir_all(directory).map_err(|source| io_error("create", directory, source))?;
         let path = directory.join(CNC_FILE_NAME);
-        remove_abandoned(&path, now_ms)?;
+        remove_abandoned(&path, gone, now_ms)?;
         let layout = CncLayout::new(settings.counter_capacity, settings.error_log_length);
         let identity = CncIdentity {
             client_liveness_timeout_ns: settings.client_liveness_timeout_ns,
@@ -199,6 +217,11 @@ impl CncReader {
         self.identity.start_timestamp_ms
     }
 
+    /// Whether this very process made the file; a pid alone may be another's by now.
+    fn is_of(&self, holder: Holder) -> bool {
+        self.pid() == i64::from(holder.pid) && self.start_timestamp_ms() == holder.start_timestamp_ms
+    }
+
     /// How old its last heartbeat is at `now_ms` (epoch); `None` when it closed the file in order.
     pub fn heartbeat_age_ms(&self, now_ms: i64) -> Option<i64> {
         match self.file.load_i64(self.layout.heartbeat_offset()) {
@@ -254,12 +277,13 @@ impl CncReader {
 
 /// Removes an old file, unless its process lives. One that cannot be read belongs to nobody: a driver that is just
 /// starting would be met a moment later by its own check.
-fn remove_abandoned(path: &Path, now_ms: i64) -> Result<(), CncError> {
+fn remove_abandoned(path: &Path, gone: Option<Holder>, now_ms: i64) -> Result<(), CncError> {
     if !path.exists() {
         return Ok(());
     }
     if let Ok(old) = MappedFile::open_read_only(path, None).map_err(CncError::from)
         && let Ok(old) = CncReader::read(old, path)
+        && !gone.is_some_and(|gone| old.is_of(gone))
         && old.is_alive(now_ms)
     {
         let age_ms = old.heartbeat_age_ms(now_ms).unwrap_or_default();
