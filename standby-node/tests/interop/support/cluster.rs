@@ -65,10 +65,22 @@ impl Cluster {
     /// # Panics
     /// If a member does not come up.
     pub(crate) fn start(config: ClusterConfig) -> Self {
+        Self::start_each(config, |_, _| Vec::new())
+    }
+
+    /// As [`Self::start`], with more flags for each member: `flags_of` is told its id and the cluster's first port.
+    ///
+    /// # Panics
+    /// If a member does not come up.
+    pub(crate) fn start_each(config: ClusterConfig, flags_of: impl Fn(u16, u16) -> Vec<String>) -> Self {
         let scratch = Arc::new(Scratch::new(&config.test));
         let ports = Ports::allocate(config.members);
-        let members =
-            (0..config.members).map(|id| Member::new(id, &config, ports.base(), &scratch)).collect();
+        let member = |id| {
+            let mut member = Member::new(id, &config, ports.base(), &scratch);
+            member.flags.extend(flags_of(id, ports.base()));
+            member
+        };
+        let members = (0..config.members).map(member).collect();
         let cluster = Self { config, members, ports, scratch };
         for member in &cluster.members {
             member.launch(&["--clean"]);

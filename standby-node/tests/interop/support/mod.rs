@@ -18,6 +18,7 @@
 pub(crate) mod audit_log;
 pub(crate) mod client;
 pub(crate) mod cluster;
+pub(crate) mod ending;
 pub(crate) mod faults;
 pub(crate) mod java;
 pub(crate) mod ports;

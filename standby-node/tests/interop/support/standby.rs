@@ -73,6 +73,16 @@ impl Standby {
         self.process = spawn("standby", &self.dir, &self.log, &self.flags);
     }
 
+    /// `reseed`, once the node has ended: what it held is moved aside.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub(crate) fn reseed(&self) {
+        let output = Command::new(BINARY).args(["reseed", "--dir"]).arg(&self.dir).output();
+        let output = output.expect("the binary runs");
+        assert!(output.status.success(), "reseed: {output:?}");
+    }
+
     /// `status --json`, `None` while there is none.
     pub(crate) fn status(&self) -> Option<Value> {
         let output = Command::new(BINARY)

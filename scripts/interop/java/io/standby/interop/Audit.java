@@ -33,6 +33,7 @@ class Audit implements ClusteredService {
     private final UnsafeBuffer reply = new UnsafeBuffer(new byte[REPLY_LENGTH]);
     private UnsafeBuffer outgoing = new UnsafeBuffer(new byte[1024]);
     private long leadershipTermId = -1;
+    private long snapshotDelayNs;
 
     /**
      * @param ballastLength bytes of ballast, a multiple of 8.
@@ -41,6 +42,11 @@ class Audit implements ClusteredService {
     Audit(final int ballastLength, final LagHistogram lag) {
         state = new AuditState(ballastLength);
         this.lag = lag;
+    }
+
+    /** Makes each snapshot take so much longer, as a big state would. */
+    final void delaySnapshots(final long delayNs) {
+        snapshotDelayNs = delayNs;
     }
 
     @Override
@@ -94,6 +100,11 @@ class Audit implements ClusteredService {
 
     @Override
     public void onTakeSnapshot(final ExclusivePublication snapshotPublication) {
+        // Idling keeps this service's Aeron client alive, as writing a big state does.
+        final long endNs = System.nanoTime() + snapshotDelayNs;
+        while (System.nanoTime() < endNs) {
+            cluster.idleStrategy().idle();
+        }
         AuditSnapshot.write(state, snapshotPublication, cluster.idleStrategy());
         print();
     }

@@ -182,6 +182,7 @@ public final class Member {
         final LagHistogram lag = flags.recordsLag ? new LagHistogram() : null;
         final Audit service =
             flags.isBurst ? new BurstAudit(flags.ballastLength, lag) : new Audit(flags.ballastLength, lag);
+        service.delaySnapshots(flags.snapshotDelayNs);
         return new ClusteredServiceContainer.Context()
             .aeronDirectoryName(flags.aeronDir)
             .clusterDir(clusterDir)

@@ -20,6 +20,8 @@ final class MemberFlags {
     final int ballastLength;
     final boolean isBurst;
     final boolean recordsLag;
+    /** How much longer every service takes over a snapshot. */
+    final long snapshotDelayNs;
     final long logTermLength;
     final long ipcTermLength;
     final int segmentLength;
@@ -53,6 +55,7 @@ final class MemberFlags {
         ballastLength = flags.integer("ballast", 0);
         isBurst = flags.isSet("burst-service");
         recordsLag = flags.isSet("lag");
+        snapshotDelayNs = TimeUnit.MILLISECONDS.toNanos(flags.size("snapshot-delay-ms", 0));
         // With 64 KiB a starved follower loses what the leader can still send again, and joins anew 10 s later.
         logTermLength = flags.size("term-length", 1024 * 1024);
         ipcTermLength = flags.size("ipc-term-length", 1024 * 1024);
