@@ -1,19 +1,21 @@
 //! Puts a node together: directory, cnc.dat, socket, rings, agents, threads.
 
 use std::path::PathBuf;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use consensus_tap::channel::HostPort;
 use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::cluster_mark::ClusterMark;
 use consensus_tap::file::cnc::counters as kind;
+use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::tap::Tap;
 use rtrb::RingBuffer;
 use service_api::host::ServiceDriver;
 use service_api::{ClusteredService, MemberId, ServiceId, StatusFields};
 
 use crate::agent::Agent;
-use crate::agent::conductor::{Conductor, ConductorRings};
+use crate::agent::conductor::{Conductor, ConductorRings, ModuleStateRequest};
 use crate::agent::emission_ring::emission_ring;
 use crate::agent::log_ring::log_ring;
 use crate::agent::module_follower::ModuleFollower;
@@ -45,6 +47,7 @@ const APP_VERSION: i32 = 1;
 pub struct NodeHandle {
     threads: Threads,
     aeron_dir: PathBuf,
+    module_states: mpsc::Sender<ModuleStateRequest>,
     /// Held so that no other node runs in the directory.
     _directory: NodeDirectory,
 }
@@ -130,6 +133,7 @@ pub fn launch(
     let (request_producer, request_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (job_producer, job_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (reply_producer, reply_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (state_sender, state_receiver) = mpsc::channel();
     let (module_sender, module_receiver) = log_ring(LOG_RING_CAPACITY);
     let mut log_senders = vec![module_sender];
     let (mut starts, mut emissions, mut applied_positions) = (Vec::new(), Vec::new(), Vec::new());
@@ -184,6 +188,7 @@ pub fn launch(
                 jobs: job_producer,
                 replies: reply_consumer,
                 starts,
+                module_states: state_receiver,
             },
         )),
         storage: Box::new(Storage::new(
@@ -199,13 +204,27 @@ pub fn launch(
         services = config.services.join(","), "started"
     );
     let threads = Threads::start(agents, &config)?;
-    Ok(NodeHandle { threads, aeron_dir: config.aeron_dir, _directory: directory })
+    Ok(NodeHandle {
+        threads,
+        aeron_dir: config.aeron_dir,
+        module_states: state_sender,
+        _directory: directory,
+    })
 }
 
 impl NodeHandle {
     /// Where this node's cnc.dat is.
     pub fn aeron_dir(&self) -> &std::path::Path {
         &self.aeron_dir
+    }
+
+    /// A copy of the consensus module's state: what a snapshot at its log position would hold. `None` until the log
+    /// is being read, and once the node has ended. Waits for the conductor's next duty cycle.
+    pub fn module_state(&self) -> Option<ConsensusModuleState> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.module_states.send(reply).ok()?;
+        // A conductor that ends drops the requests it has not answered, which ends this wait.
+        answer.recv().ok().flatten()
     }
 
     /// Whether the node has ended by itself: [`stop`](Self::stop) says why.

@@ -1,8 +1,11 @@
 //! The control agent: opens recordings, keeps recording.log and the module's state, passes requests on, gives signs
 //! of life. It may write files, never wait for a disk or a name.
 
+use std::sync::mpsc;
+
 use consensus_tap::codec::consensus::SnapshotEntry;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
+use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
 use rtrb::{Consumer, Producer};
 
@@ -18,7 +21,10 @@ use crate::store::history::{History, OpenedLog, RecordingPlace};
 /// Signs of life are due this often; others give us up after ten times as long.
 const SIGN_OF_LIFE_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// The rings to the other agents.
+/// Asks for a copy of the consensus module's state, `None` while there is none yet.
+pub type ModuleStateRequest = mpsc::SyncSender<Option<ConsensusModuleState>>;
+
+/// The rings to the other agents, and the way from outside the node.
 #[derive(Debug)]
 pub struct ConductorRings {
     /// To the receiver.
@@ -31,6 +37,8 @@ pub struct ConductorRings {
     pub replies: Consumer<StorageReply>,
     /// To each service, once.
     pub starts: Vec<Producer<ServiceStart>>,
+    /// From whoever holds the node.
+    pub module_states: mpsc::Receiver<ModuleStateRequest>,
 }
 
 /// The conductor.
@@ -255,6 +263,11 @@ impl Agent for Conductor {
             work += 1;
         }
         work += self.follow()?;
+        if let Ok(request) = self.rings.module_states.try_recv() {
+            // Who asked may have gone; that is no concern of the node.
+            let _ = request.send(self.module.state().cloned());
+            work += 1;
+        }
         self.send_commands();
         if now_ns >= self.sign_of_life_due_ns {
             self.sign_of_life_due_ns = now_ns + SIGN_OF_LIFE_INTERVAL_NS;
