@@ -55,14 +55,14 @@ impl fmt::Display for NetworkBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Mmsg => "mmsg",
-            Self::IoUring => "io_uring",
+            Self::IoUring => "io-uring",
         })
     }
 }
 
 /// The text names no backend.
 #[derive(Clone, Debug, Eq, PartialEq, Error)]
-#[error("\"{text}\" is no network backend: use mmsg or io_uring")]
+#[error("\"{text}\" is no network backend: use mmsg or io-uring")]
 pub struct ParseBackendError {
     /// What was given.
     pub text: String,
@@ -135,9 +135,15 @@ mod tests {
         }
     }
 
+    /// It is what help, errors and documentation tell operators to write.
+    #[test]
+    fn the_io_uring_backend_is_written_with_a_dash() {
+        assert_eq!("io-uring".parse(), Ok(NetworkBackend::IoUring));
+    }
+
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let error = "uring".parse::<NetworkBackend>().unwrap_err();
-        assert_eq!(error.to_string(), "\"uring\" is no network backend: use mmsg or io_uring");
+        assert_eq!(error.to_string(), "\"uring\" is no network backend: use mmsg or io-uring");
     }
 }
