@@ -142,6 +142,15 @@ impl ClientResult {
         self.expect_in_order();
     }
 
+    /// Every message was sent. Services give a reply up when a client that the machine starves does not take it, so
+    /// a test that drives the machine to its limit asks for no more.
+    ///
+    /// # Panics
+    /// If not.
+    pub(crate) fn expect_sent(&self, count: u64) {
+        assert_eq!(self.sent(), count, "{}", self.line);
+    }
+
     /// What was replied came in order and with rising counts; a dead leader may have taken replies with it.
     ///
     /// # Panics

@@ -15,11 +15,14 @@
 
 #![allow(dead_code, reason = "each test uses a part of the support")]
 
+pub(crate) mod agreement;
 pub(crate) mod audit_log;
+pub(crate) mod burst_audit;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod ending;
 pub(crate) mod faults;
+pub(crate) mod in_process;
 pub(crate) mod java;
 pub(crate) mod ports;
 pub(crate) mod process;
