@@ -114,6 +114,18 @@ impl Endpoint {
         self.publications.get_mut(id.0).ok_or(OfferError::Closed)?.offer(message)
     }
 
+    /// Takes frames that were recorded from a stream with the publication's terms and MTU, and returns how many
+    /// bytes they lead it. Flags and reserved values stay; session and stream become the publication's. The first
+    /// frame must lie at the publication's position. Taking ends, also with 0, before a frame that does not follow,
+    /// crosses the term or is not whole, and where half a term waits to be sent. Padding may be its header alone, as
+    /// the last frame.
+    ///
+    /// # Errors
+    /// [`OfferError`]; nothing is taken then.
+    pub fn offer_recorded(&mut self, id: PublicationId, frames: &[u8]) -> Result<i64, OfferError> {
+        self.publications.get_mut(id.0).ok_or(OfferError::Closed)?.offer_recorded(frames)
+    }
+
     /// What a publication is doing; [`PublicationState::Closed`] once it is gone.
     pub fn publication_state(&self, id: PublicationId) -> PublicationState {
         self.publications.get(id.0).map_or(PublicationState::Closed, Publication::state)
@@ -174,6 +186,16 @@ impl Endpoint {
     /// Up to where the sink took everything of an image; `None` once it is gone.
     pub fn image_position(&self, key: ImageKey) -> Option<i64> {
         self.images.iter().find(|image| image.key() == key).map(Image::rebuild_position)
+    }
+
+    /// The highest position of an image that was seen, delivered or not; `None` once it is gone.
+    pub fn image_hwm_position(&self, key: ImageKey) -> Option<i64> {
+        self.images.iter().find(|image| image.key() == key).map(Image::hwm_position)
+    }
+
+    /// How many publications, subscriptions and images there are, those that are taking leave included.
+    pub fn stream_count(&self) -> usize {
+        self.publications.iter().count() + self.subscriptions.iter().count() + self.images.len()
     }
 
     /// Takes a datagram. What it completes of an image goes to `sink` before this returns.

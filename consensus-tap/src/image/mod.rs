@@ -158,6 +158,11 @@ impl Image {
         self.rebuild_position
     }
 
+    /// The highest position seen, delivered or not.
+    pub(crate) fn hwm_position(&self) -> i64 {
+        self.hwm_position
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }

@@ -204,6 +204,25 @@ impl Publication {
         Ok(self.position())
     }
 
+    /// Takes recorded frames, and returns how far they lead the stream.
+    pub(crate) fn offer_recorded(&mut self, frames: &[u8]) -> Result<i64, OfferError> {
+        if self.phase != Phase::Open {
+            return Err(OfferError::Closed);
+        }
+        if self.receivers.is_empty() {
+            return Err(OfferError::NotConnected);
+        }
+        let half_term = i64::from(self.terms().term_length.bytes() / 2);
+        let room = self.sender_position + half_term - self.position();
+        if room <= 0 {
+            return Err(OfferError::BackPressured);
+        }
+        if self.position() >= self.terms().position_max() - 2 * half_term {
+            return Err(OfferError::PositionMax);
+        }
+        Ok(self.history.append_recorded(frames, self.mtu, room))
+    }
+
     pub(crate) fn close(&mut self) {
         if self.phase == Phase::Open {
             self.phase = if self.last_status_message_ns.is_none() { Phase::Gone } else { Phase::Draining };

@@ -3,7 +3,7 @@
 //! A byte of position p lies at `p mod (2 * term length)`. Frames never cross a term's end, so none wraps.
 
 use crate::wire::data::{BEGIN, END, HEADER_LENGTH, UNFRAGMENTED};
-use crate::wire::{DataFrame, DataHeader, FrameType, StreamTerms, align};
+use crate::wire::{DataFrame, DataHeader, FrameType, StreamTerms, align, frames};
 
 /// The frames of a publication.
 #[derive(Debug)]
@@ -84,6 +84,30 @@ impl TermHistory {
         }
     }
 
+    /// Appends frames that were recorded from a stream of the same terms, and returns how far they led. They
+    /// keep flags and reserved values and become frames of this stream. Takes as many as lie at their place, are no
+    /// longer than `mtu`, and fit in the term and, padding apart, in `room`.
+    pub(super) fn append_recorded(&mut self, recorded: &[u8], mtu: usize, room: i64) -> i64 {
+        let start_position = self.end_position;
+        let term_end = self.terms.term_end(start_position);
+        for frame in frames(recorded) {
+            let Ok(frame) = frame else { break };
+            let position = self.end_position;
+            let is_in_place = frame.term_id() == self.terms.term_id(position)
+                && frame.term_offset() == self.terms.term_offset(position)
+                && position + frame.aligned_length() as i64 <= term_end;
+            let fits = frame.frame_length() <= mtu
+                && position + frame.aligned_length() as i64 <= start_position + room;
+            if frame.is_heartbeat() || !is_in_place || !(fits || frame.is_padding()) {
+                break;
+            }
+            let header =
+                DataHeader { session_id: self.session_id, stream_id: self.stream_id, ..frame.header() };
+            self.put_frame(&header, frame.payload());
+        }
+        self.end_position - start_position
+    }
+
     /// The whole frames from `position` on that fit in `room` bytes, within one term.
     ///
     /// `position` may come from a peer: where no frame of ours begins there, there is no packet. A payload
@@ -143,13 +167,17 @@ impl TermHistory {
             term_id: self.terms.term_id(position),
             reserved_value: 0,
         };
-        let index = self.index(position);
+        self.put_frame(&header, payload);
+    }
+
+    fn put_frame(&mut self, header: &DataHeader, payload: &[u8]) {
+        let index = self.index(self.end_position);
         let payload_end = index + HEADER_LENGTH + payload.len();
         self.bytes[index..index + HEADER_LENGTH].copy_from_slice(&header.encode());
         self.bytes[index + HEADER_LENGTH..payload_end].copy_from_slice(payload);
         // The alignment is sent too, and must not carry what lay here two terms ago.
         self.bytes[payload_end..index + align(HEADER_LENGTH + payload.len())].fill(0);
-        self.end_position += align(frame_length) as i64;
+        self.end_position += align(header.frame_length as usize) as i64;
     }
 
     fn index(&self, position: i64) -> usize {

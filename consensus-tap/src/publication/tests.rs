@@ -404,3 +404,49 @@ fn parameters_are_checked() {
     assert_eq!(check(PublicationParams { term_offset: 1, ..params() }), Err(Reject::Unaligned));
     assert_eq!(check(PublicationParams { term_id: i32::MAX - 1, ..params() }), Err(Reject::OutsideTerm));
 }
+
+#[test]
+fn recorded_frames_keep_flags_and_reserved_value_and_change_their_session() {
+    let mut fixture = Fixture::connected(TERM_LENGTH / 2);
+    let recorded = recorded_frame(0, BEGIN, 100);
+    assert_eq!(fixture.publication.offer_recorded(&recorded), Ok(160));
+    let sent = fixture.sent().concat();
+    let frame = DataFrame::parse(&sent).unwrap();
+    assert_eq!((frame.session_id(), frame.stream_id()), (-7, 1001));
+    assert_eq!((frame.flags(), frame.reserved_value()), (BEGIN, 0x0102_0304_0506_0708));
+    assert_eq!(frame.payload(), DataFrame::parse(&recorded).unwrap().payload());
+}
+
+#[test]
+fn recorded_frames_are_taken_up_to_the_first_that_does_not_follow() {
+    let mut fixture = Fixture::connected(TERM_LENGTH / 2);
+    let stranger = recorded_frame(512, UNFRAGMENTED, 0);
+    let run = [recorded_frame(0, UNFRAGMENTED, 0), stranger.clone()].concat();
+    assert_eq!(fixture.publication.offer_recorded(&run), Ok(32));
+    assert_eq!(fixture.publication.offer_recorded(&stranger), Ok(0));
+    let too_long = recorded_frame(32, UNFRAGMENTED, 1408);
+    assert_eq!(fixture.publication.offer_recorded(&too_long), Ok(0));
+    let cut = recorded_frame(32, UNFRAGMENTED, 100);
+    assert_eq!(fixture.publication.offer_recorded(&cut[..96]), Ok(0));
+    let mut padding = recorded_frame(32, UNFRAGMENTED, 0);
+    padding[6] = 0;
+    padding[..4].copy_from_slice(&(TERM_LENGTH - 32).to_le_bytes());
+    assert_eq!(fixture.publication.offer_recorded(&padding), Ok(i64::from(TERM_LENGTH) - 32));
+    assert_eq!(fixture.publication.offer_recorded(&padding), Err(OfferError::BackPressured));
+}
+
+fn recorded_frame(term_offset: i32, flags: u8, payload_length: usize) -> Vec<u8> {
+    let header = DataHeader {
+        frame_length: 32 + payload_length as i32,
+        flags,
+        frame_type: FrameType::Data,
+        term_offset,
+        session_id: 99,
+        stream_id: 100,
+        term_id: i32::MAX,
+        reserved_value: 0x0102_0304_0506_0708,
+    };
+    let mut bytes = [header.encode().to_vec(), vec![0xAB; payload_length]].concat();
+    bytes.resize(bytes.len().next_multiple_of(32), 0);
+    bytes
+}
