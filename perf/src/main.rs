@@ -1,3 +1,75 @@
 //! `perf`: benches that start their own peers and print `RESULT` lines.
+//!
+//! `cargo run --release -p perf -- BENCH [--quick] [--check]`. README.md has the table of cases and says how to
+//! read the lines; each bench is a file below `bench`.
+#![deny(unsafe_code)]
 
-fn main() {}
+mod allocations;
+mod bench;
+mod error;
+mod host;
+mod java;
+mod report;
+mod results;
+
+use clap::{Parser, ValueEnum};
+use error::BenchError;
+use report::Session;
+use results::ResultsDirectory;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures the standby against its peers.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// What to measure.
+    bench: Bench,
+    /// Three short pairs of runs instead of five long ones; ends within 50 s.
+    #[arg(long)]
+    quick: bool,
+    /// Also fail when a target is missed.
+    #[arg(long)]
+    check: bool,
+    /// Where histograms and the description of the machine go [default: results in the workspace].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Bench {
+    /// Round trips and throughput over Aeron frames, against bare UDP and Java Aeron.
+    Transport,
+    /// Messages a second from the recording into a service.
+    Apply,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(all_met) if all_met || !arguments.check => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(EXIT_TARGET_MISSED),
+        Err(error) => {
+            eprintln!("perf: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether every target was met.
+fn run(arguments: &Arguments) -> Result<bool, BenchError> {
+    if cfg!(debug_assertions) {
+        eprintln!("perf: built without --release: the figures mean nothing");
+    }
+    let name = arguments.bench.to_possible_value().expect("no bench is hidden").get_name().to_owned();
+    let root = arguments.results.clone().unwrap_or_else(|| java::workspace_root().join("results"));
+    let directory = ResultsDirectory::create(&root, &name)?;
+    let mut session = Session::new(directory, arguments.quick);
+    match arguments.bench {
+        Bench::Transport => bench::transport::run(&mut session)?,
+        Bench::Apply => bench::apply::run(&mut session)?,
+    }
+    session.finish()
+}
+
+const EXIT_TARGET_MISSED: u8 = 3;

@@ -1,0 +1,114 @@
+//! Counts allocations, thread by thread.
+//!
+//! The program's global allocator is the system's, plus one relaxed increment in a slot of the calling thread.
+//! Only allocating and growing count: what a thread frees was allocated before it, or by another thread.
+#![allow(unsafe_code, reason = "an allocator is unsafe by nature; this one hands every call on unchanged")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// How many allocations the calling thread has made so far.
+pub(crate) fn of_this_thread() -> u64 {
+    COUNTS[this_slot()].load(Ordering::Relaxed)
+}
+
+#[derive(Debug)]
+struct CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+// SAFETY: every method passes its arguments to the system's allocator and returns its answer, so it holds to the
+// contract as that does. Counting touches only statics and a thread-local without a destructor: it neither
+// allocates nor panics.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise about `layout` is the one that is needed here.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as in `alloc`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: `pointer` came from this allocator, so from the system's; the rest is the caller's promise.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as in `realloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+fn count() {
+    COUNTS[this_slot()].fetch_add(1, Ordering::Relaxed);
+}
+
+/// The last slot is shared by all threads that came too late for one of their own.
+fn this_slot() -> usize {
+    SLOT.try_with(|slot| {
+        if slot.get() == NO_SLOT {
+            slot.set(NEXT_SLOT.fetch_add(1, Ordering::Relaxed).min(SLOT_COUNT - 1));
+        }
+        slot.get()
+    })
+    .unwrap_or(SLOT_COUNT - 1)
+}
+
+thread_local! {
+    static SLOT: Cell<usize> = const { Cell::new(NO_SLOT) };
+}
+
+static NEXT_SLOT: AtomicUsize = AtomicUsize::new(0);
+static COUNTS: [AtomicU64; SLOT_COUNT] = [const { AtomicU64::new(0) }; SLOT_COUNT];
+const SLOT_COUNT: usize = 1024;
+const NO_SLOT: usize = usize::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hint::black_box;
+
+    #[test]
+    fn a_thread_counts_its_own_allocations_and_no_others() {
+        let before = of_this_thread();
+        black_box(Box::new(1_u64));
+        assert_eq!(of_this_thread() - before, 1);
+
+        let before = of_this_thread();
+        let mut grown: Vec<u8> = black_box(Vec::with_capacity(1));
+        grown.reserve_exact(100);
+        assert_eq!(of_this_thread() - before, 2);
+
+        let mut spent = 0;
+        let before = of_this_thread();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    black_box(Box::new(1_u64));
+                }
+                spent = of_this_thread();
+            });
+        });
+        assert!(spent >= 100);
+        assert!(of_this_thread() - before < 100, "what starting a thread takes, not what it does");
+    }
+
+    #[test]
+    fn work_without_allocations_counts_none() {
+        let mut bytes = vec![0_u8; 4096];
+        let before = of_this_thread();
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = black_box(index as u8);
+        }
+        assert_eq!(of_this_thread(), before);
+        black_box(bytes);
+    }
+}
