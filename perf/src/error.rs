@@ -6,23 +6,13 @@ use std::path::PathBuf;
 pub(crate) enum BenchError {
     /// The system refused.
     #[error("cannot {action}: {source}")]
-    Io {
-        action: &'static str,
-        source: io::Error,
-    },
+    Io { action: &'static str, source: io::Error },
     /// The system refused something about a file.
     #[error("{}: cannot {action}: {source}", path.display())]
-    File {
-        path: PathBuf,
-        action: &'static str,
-        source: io::Error,
-    },
+    File { path: PathBuf, action: &'static str, source: io::Error },
     /// A peer did not start, did not answer, or said that it failed.
     #[error("peer {peer}: {what}")]
-    Peer {
-        peer: &'static str,
-        what: String,
-    },
+    Peer { peer: &'static str, what: String },
     /// A run of ours failed: too slow to end, or wrong results.
     #[error("{0}")]
     Run(String),

@@ -42,11 +42,7 @@ pub(crate) struct HostDescription {
 
 impl HostReport {
     pub(crate) fn begin() -> Self {
-        Self {
-            times_at_start: CpuTimes::now(),
-            load_at_start: load_average(),
-            started: SystemTime::now(),
-        }
+        Self { times_at_start: CpuTimes::now(), load_at_start: load_average(), started: SystemTime::now() }
     }
 
     /// Describes the machine; may be called once everything was measured, for it starts processes.
@@ -138,7 +134,8 @@ impl CpuTimes {
 fn commit() -> String {
     let root = java::workspace_root();
     let head = first_line(Command::new("git").arg("-C").arg(&root).args(["rev-parse", "HEAD"]));
-    let changes = first_line(Command::new("git").arg("-C").arg(&root).args(["status", "--porcelain", "-uno"]));
+    let changes =
+        first_line(Command::new("git").arg("-C").arg(&root).args(["status", "--porcelain", "-uno"]));
     if changes == UNKNOWN { head } else { format!("{head} and changes") }
 }
 

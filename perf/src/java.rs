@@ -15,7 +15,9 @@ pub(crate) const AERON_VERSION: &str = "1.51.0";
 /// The repository's top directory, as cargo knows it; the current one without cargo.
 pub(crate) fn workspace_root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    manifest.and_then(|directory| directory.parent().map(Path::to_owned)).unwrap_or_else(|| PathBuf::from("."))
+    manifest
+        .and_then(|directory| directory.parent().map(Path::to_owned))
+        .unwrap_or_else(|| PathBuf::from("."))
 }
 
 /// A running peer. Killed when dropped.
@@ -29,7 +31,11 @@ pub(crate) struct JavaPeer {
 
 impl JavaPeer {
     /// Starts `main_class` from perf/java and waits until it prints "ready". What it says on stderr goes to ours.
-    pub(crate) fn start(name: &'static str, main_class: &str, arguments: &[String]) -> Result<Self, BenchError> {
+    pub(crate) fn start(
+        name: &'static str,
+        main_class: &str,
+        arguments: &[String],
+    ) -> Result<Self, BenchError> {
         let failed = |what: String| BenchError::Peer { peer: name, what };
         let class_path = class_path().map_err(failed)?;
         let options = format!("@{}", java_directory().join("jvm-options").display());

@@ -82,7 +82,8 @@ fn write_log(path: &Path, runs: &[Histogram<u64>]) -> Result<(), Box<dyn std::er
 
 /// The format of HdrHistogram's `outputPercentileDistribution`, values in microseconds.
 fn percentiles(histogram: &Histogram<u64>) -> String {
-    let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut text =
+        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let mut count = 0;
     for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
         count += step.count_since_last_iteration();
@@ -132,7 +133,8 @@ mod tests {
                 LogEntry::Interval(interval) => {
                     use base64_of_log as decode;
                     let bytes = decode(interval.encoded_histogram());
-                    let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+                    let histogram: Histogram<u64> =
+                        Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
                     histogram.len()
                 }
                 other => panic!("{other:?}"),

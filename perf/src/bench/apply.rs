@@ -1,6 +1,199 @@
-use crate::error::BenchError;
-use crate::report::Session;
+//! `apply`: how fast a service gets through a recorded log.
+//!
+//! The real service agent reads a recording on one core; on the other, a thread stands in for the receiver and
+//! tells it of each datagram's worth of log, one after the other and never merged, which is the most work that
+//! the ring can make. The log lies in segment files that were written before, as a recording writer leaves them.
+//! The same runs count the agent's allocations.
 
-pub(crate) fn run(_session: &mut Session) -> Result<(), BenchError> {
-    Err(BenchError::Run(format!("{} not measured yet", crate::allocations::of_this_thread())))
+mod counting_service;
+mod recorded_log;
+
+use crate::error::BenchError;
+use crate::report::{Case, Measured, Pairs, Session, Target};
+use counting_service::{CountingService, Tally};
+use recorded_log::RecordedLog;
+use rtrb::RingBuffer;
+use service_api::host::{ServiceDriver, StartPoint};
+use service_api::{ClusteredService, MemberId, ServiceId, StatusFields};
+use standby_node::agent::emission_ring::emission_ring;
+use standby_node::agent::idle::IdleStrategy;
+use standby_node::agent::log_ring::{LogEnd, LogSender, log_ring};
+use standby_node::agent::runner::{AgentRunner, RunnerConfig, StopFlag};
+use standby_node::agent::service::ServiceAgent;
+use standby_node::service_start::ServiceStart;
+use standby_node::status::ServiceGauges;
+use standby_node::store::cnc::{CncFile, CncSettings};
+use standby_node::store::counters::Counter;
+use standby_node::sys::affinity::{available_cores, pin_current_thread};
+use standby_node::sys::clock::{epoch_ms, monotonic_ns};
+use standby_node::topology::LOG_RING_CAPACITY;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+const RATE: Case = Case {
+    bench: "apply",
+    case: "rate",
+    unit: "messages/s",
+    peer: "target-10M",
+    target: Target::AtLeast(1.0),
+};
+const ALLOCATIONS: Case = Case {
+    bench: "footprint",
+    case: "allocations_per_message",
+    unit: "allocations",
+    peer: "zero",
+    target: Target::Zero,
+};
+
+/// Runs every case.
+pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
+    let message_count = if session.is_quick() { MESSAGES_QUICK } else { MESSAGES };
+    let log = RecordedLog::write(message_count)?;
+    let mut allocations = Pairs::default();
+    session.against_constant(&RATE, RATE_TARGET, || {
+        let applied = apply(&log)?;
+        allocations.push(applied.allocations_per_message(), 0.0);
+        Ok(Measured::value(applied.messages_per_second()))
+    })?;
+    session.report(&ALLOCATIONS, &allocations)
+}
+
+/// What a run came to, without its warm-up.
+#[derive(Debug)]
+struct Applied {
+    bytes: i64,
+    duration_ns: u64,
+    tally: Tally,
+}
+
+impl Applied {
+    fn messages_per_second(&self) -> f64 {
+        (self.bytes / recorded_log::MESSAGE_FRAME_LENGTH) as f64 * 1e9 / self.duration_ns as f64
+    }
+
+    fn allocations_per_message(&self) -> f64 {
+        self.tally.allocation_count as f64 / self.tally.message_count as f64
+    }
+}
+
+/// Has a service agent of its own apply the whole log.
+fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
+    let cores = available_cores();
+    let &[feeder_core, service_core, ..] = cores.as_slice() else {
+        return Err(BenchError::Run(format!("two cores are needed, there is {cores:?}")));
+    };
+    let directory = tempfile::tempdir().map_err(BenchError::io("make a directory for cnc.dat"))?;
+    let (_cnc, mut counters) =
+        CncFile::create(directory.path(), &CncSettings::default(), epoch_ms()).map_err(BenchError::run)?;
+    let tally = Arc::new(Tally::shared());
+    let service = CountingService::new(WARM_UP_SHARE.of(log.message_count()), log.message_count(), &tally);
+    let mut figures = StatusFields::new();
+    service.status(&mut figures);
+    let gauges =
+        ServiceGauges::allocate(&mut counters, 0, 0, "counting", &figures).map_err(BenchError::run)?;
+    let applied_position = gauges.applied_position.clone();
+
+    let driver = ServiceDriver::without_egress(service, MemberId(1000), ServiceId(0));
+    let (mut starts, start_receiver) = RingBuffer::new(1);
+    let (log_sender, log_receiver) = log_ring(LOG_RING_CAPACITY);
+    let (emission_sender, _emission_receiver) = emission_ring();
+    let agent = ServiceAgent::new(driver, 0, start_receiver, log_receiver, emission_sender, gauges);
+    let start = ServiceStart {
+        point: StartPoint::FRESH,
+        snapshot: None,
+        log_reader: log.reader(),
+        log_recording: log.recording(),
+    };
+    starts.push(start).expect("an empty ring has room");
+
+    let config = RunnerConfig {
+        thread_name: "service-0".to_owned(),
+        core: Some(service_core),
+        idle: IdleStrategy::Spin,
+        cycle_threshold: Duration::from_millis(10),
+    };
+    let runner = AgentRunner::start(config, agent, StopFlag::new()).map_err(BenchError::run)?;
+    let end_position = log.end_position();
+    let fed = thread::scope(|scope| {
+        let feeder = scope.spawn(|| {
+            pin_current_thread(feeder_core).map_err(BenchError::run)?;
+            feed(end_position, log_sender, &applied_position, &runner)
+        });
+        feeder.join().expect("the feeder does not panic")
+    });
+    runner.stop();
+    runner.join().map_err(BenchError::run)?;
+    let (bytes, duration_ns) = fed?;
+    let tally = tally.taken();
+    if tally.message_count + WARM_UP_SHARE.of(log.message_count()) != log.message_count() {
+        return Err(BenchError::Run(format!("the service saw {tally:?} of {}", log.message_count())));
+    }
+    Ok(Applied { bytes, duration_ns, tally })
+}
+
+/// Tells the reader of a log up to `end_position`, and returns how many bytes it applied in how many nanoseconds once it was
+/// warm.
+fn feed(
+    end_position: i64,
+    mut ends: LogSender,
+    applied_position: &Counter,
+    runner: &AgentRunner,
+) -> Result<(i64, u64), BenchError> {
+    let limit_ns = monotonic_ns() + RUN_LIMIT_NS;
+    let warm_position = WARM_UP_SHARE.of(end_position as u64) as i64;
+    let mut warm = None;
+    let mut told_position = 0;
+    loop {
+        let now_ns = monotonic_ns();
+        let next_position = (told_position + DATAGRAM_LENGTH).min(end_position);
+        if ends.advance(LogEnd { position: next_position, received_ns: now_ns }) == 1 {
+            told_position = next_position;
+        }
+        let applied = applied_position.get();
+        if applied >= warm_position && warm.is_none() {
+            warm = Some((applied, now_ns));
+        }
+        if let Some((from, from_ns)) = warm
+            && applied == end_position
+        {
+            return Ok((applied - from, now_ns - from_ns));
+        }
+        if runner.is_finished() || now_ns > limit_ns {
+            return Err(BenchError::Run(format!("apply: the service stopped at position {applied}")));
+        }
+    }
+}
+
+/// A part of a run, in percent.
+struct Share(u64);
+
+impl Share {
+    const fn of(&self, whole: u64) -> u64 {
+        whole / 100 * self.0
+    }
+}
+
+const WARM_UP_SHARE: Share = Share(20);
+const MESSAGES: u64 = 8_000_000;
+const MESSAGES_QUICK: u64 = 4_000_000;
+const RATE_TARGET: f64 = 10e6;
+/// As much log as one datagram of a Java sender with the default MTU carries.
+const DATAGRAM_LENGTH: i64 = 1408;
+const RUN_LIMIT_NS: u64 = 30_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_log_reaches_the_service() {
+        if available_cores().len() < 2 {
+            return;
+        }
+        let log = RecordedLog::write(20_000).unwrap();
+        let applied = apply(&log).unwrap();
+        assert_eq!(applied.tally.message_count, 16_000);
+        assert!(applied.messages_per_second() > 0.0);
+    }
 }

@@ -18,13 +18,8 @@ use java_aeron::JavaAeron;
 use standby_node::sys::affinity;
 use std::time::Duration;
 
-const RTT_UDP: Case = Case {
-    bench: "transport",
-    case: "rtt_p50",
-    unit: "us",
-    peer: "udp",
-    target: Target::AtMost(1.2),
-};
+const RTT_UDP: Case =
+    Case { bench: "transport", case: "rtt_p50", unit: "us", peer: "udp", target: Target::AtMost(1.2) };
 const RTT_AERON_JAVA: Case = Case { peer: "aeron-java", target: Target::AtMost(1.0), ..RTT_UDP };
 const THROUGHPUT: Case = Case {
     bench: "transport",

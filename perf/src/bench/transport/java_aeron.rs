@@ -37,7 +37,8 @@ impl JavaAeron {
             WINDOW_LENGTH,
             SOCKET_BUFFER_LENGTH,
         ];
-        let arguments: Vec<String> = [path].into_iter().chain(numbers.map(|number| number.to_string())).collect();
+        let arguments: Vec<String> =
+            [path].into_iter().chain(numbers.map(|number| number.to_string())).collect();
         let peer = JavaPeer::start("aeron-java", "io.standby.perf.TransportPeer", &arguments)?;
         Ok(Self { peer, round_trips_path: directory.path().join("round-trips"), _directory: directory })
     }
