@@ -39,9 +39,6 @@ use crate::sys::clock;
 use crate::sys::uring::UringUnavailable;
 use crate::topology::{Agents, CONTROL_RING_CAPACITY, LOG_RING_CAPACITY, Threads};
 
-/// Aeron's default application version, 0.0.1.
-const APP_VERSION: i32 = 1;
-
 /// A running node. Dropping it leaves the node running; [`stop`](Self::stop) ends it in order.
 #[derive(Debug)]
 pub struct NodeHandle {
@@ -180,7 +177,7 @@ pub fn launch(
         conductor: Box::new(Conductor::new(
             history,
             ModuleFollower::new(module_receiver, emissions),
-            Starting { app_version: APP_VERSION },
+            Starting { app_version: config.app_version },
             life,
             ConductorRings {
                 commands: command_producer,

@@ -12,7 +12,7 @@ use consensus_tap::channel::HostPort;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
 
 pub use self::settings::Settings;
-pub use self::values::{Credential, EndpointMapping, Layout, Size, Span, ValueError};
+pub use self::values::{AppVersion, Credential, EndpointMapping, Layout, Size, Span, ValueError};
 use crate::agent::idle::IdleStrategy;
 use crate::net::backend::NetworkBackend;
 
@@ -36,6 +36,8 @@ pub struct NodeConfig {
     pub member_id: i32,
     /// The cluster's id.
     pub cluster_id: i32,
+    /// The application's version, `major << 16 | minor << 8 | patch`.
+    pub app_version: i32,
     /// How to follow; `response_endpoint` and `seed` are filled in when the socket is bound.
     pub tap: TapConfig,
     /// Which agent runs where.
@@ -180,6 +182,7 @@ impl NodeConfig {
             response_endpoint,
             member_id: settings.member_id.unwrap_or(100),
             cluster_id: settings.cluster_id.unwrap_or(0),
+            app_version: settings.app_version.map_or(APP_VERSION_DEFAULT, |version| version.0.0),
             tap,
             layout,
             receiver_core: settings.receiver_core,
@@ -203,6 +206,9 @@ const SOURCE_TYPES: &[(&str, SourceType)] =
 const ROUTINGS: &[(&str, Routing)] = &[("all", Routing::All), ("single", Routing::Single)];
 const REPLAY_STARTS: &[(&str, ReplayStart)] =
     &[("latest-snapshot", ReplayStart::LatestSnapshot), ("beginning", ReplayStart::Beginning)];
+
+/// Aeron's default, 0.0.1.
+const APP_VERSION_DEFAULT: i32 = 1;
 
 /// The longest and shortest receive windows that Aeron can make use of: half of the longest term, one datagram.
 const WINDOW_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(512 << 20);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{Credential, EndpointMapping, Layout, Size, Span, as_flag};
+use super::values::{AppVersion, Credential, EndpointMapping, Layout, Size, Span, as_flag};
 use crate::agent::idle::IdleStrategy;
 use crate::net::backend::NetworkBackend;
 
@@ -53,6 +53,11 @@ pub struct Settings {
     /// Id of the cluster (aeron.cluster.id). [default: 0]
     #[arg(long, value_name = "ID")]
     pub cluster_id: Option<i32>,
+
+    /// The application's version, as the members' consensus modules are configured; the major part must match
+    /// (ConsensusModule.Context.appVersion). [default: 0.0.1]
+    #[arg(long, value_name = "M.M.P")]
+    pub app_version: Option<AppVersion>,
 
     /// Which members may be followed: any, leader or follower (aeron.cluster.backup.source.type).
     /// [default: any]
@@ -105,7 +110,7 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE")]
     pub socket_send_buffer: Option<Size>,
 
-    /// How a member's driver may take to connect to us. [default: 1s]
+    /// How long a member's driver may take to connect to us. [default: 1s]
     #[arg(long, value_name = "TIME")]
     pub connect_timeout: Option<Span>,
 
@@ -178,7 +183,7 @@ impl Settings {
     /// These settings, and those of `under` where these are not set.
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
-            dir, service, consensus_endpoints, host, port, response_endpoint, endpoint_map, member_id, cluster_id,
+            dir, service, consensus_endpoints, host, port, response_endpoint, endpoint_map, member_id, cluster_id, app_version,
             source_type, routing, replay_start, credentials, challenge_answer, archive_credentials,
             consensus_stream_id, log_stream_id, archive_control_stream_id, receive_window,
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,

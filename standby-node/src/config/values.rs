@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use consensus_tap::channel::HostPort;
+use consensus_tap::codec::message::SemanticVersion;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -32,6 +33,11 @@ pub struct EndpointMapping {
     /// As it is reached.
     pub reached: HostPort,
 }
+
+/// A version, written like `1.2.3`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub struct AppVersion(pub SemanticVersion);
 
 /// Which agent runs on which thread.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -163,6 +169,26 @@ impl TryFrom<String> for EndpointMapping {
     }
 }
 
+impl FromStr for AppVersion {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let parts: Option<Vec<u8>> = text.split('.').map(|part| part.parse().ok()).collect();
+        match parts.as_deref() {
+            Some(&[major, minor, patch]) => Ok(Self(SemanticVersion::new(major, minor, patch))),
+            _ => Err(ValueError::new(text, "a version: write three numbers up to 255, e.g. 0.0.1")),
+        }
+    }
+}
+
+impl TryFrom<String> for AppVersion {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
 impl FromStr for Layout {
     type Err = ValueError;
 
@@ -194,6 +220,14 @@ mod tests {
         assert_eq!("200ms".parse(), Ok(Span(Duration::from_millis(200))));
         assert!("200".parse::<Span>().is_err());
         assert!("0s".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn versions_have_three_numbers() {
+        assert_eq!("1.2.3".parse(), Ok(AppVersion(SemanticVersion::new(1, 2, 3))));
+        for wrong in ["1.2", "1.2.3.4", "1.2.256", "a.b.c", ""] {
+            assert!(wrong.parse::<AppVersion>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
