@@ -28,7 +28,12 @@ impl LogRelays {
         // Placeholders: the relays must exist before the members, whose ports are known later.
         let nowhere = ([127, 0, 0, 1], 9).into();
         let relays: Vec<_> = (0..3).map(|id| Relay::start(0, nowhere, id)).collect();
-        let config = ClusterConfig::new(test, 3).flags(&["--heartbeat-timeout-ms", "5000"]);
+        let config = ClusterConfig::new(test, 3).flags(&[
+            "--heartbeat-timeout-ms",
+            "4000",
+            "--canvass-timeout-ms",
+            "8000",
+        ]);
         let cluster = Cluster::start_each(config, |own, base| {
             let entry = |id: u16| {
                 let port = |offset| format!("localhost:{}", base + 10 * id + offset);

@@ -16,7 +16,12 @@ const OVERLAP_MAX: i64 = 84 * 1024;
 
 /// Three members that a busy machine does not drive into elections of its own making.
 fn three_members(test: &str) -> Cluster {
-    Cluster::start(ClusterConfig::new(test, 3).flags(&["--heartbeat-timeout-ms", "5000"]))
+    Cluster::start(ClusterConfig::new(test, 3).flags(&[
+        "--heartbeat-timeout-ms",
+        "4000",
+        "--canvass-timeout-ms",
+        "8000",
+    ]))
 }
 
 /// A client that sends until it is told to stop, and finds its way to new leaders.
