@@ -45,18 +45,7 @@ fn a_tenth_of_everything_lost_doubled_and_reordered_changes_nothing() {
         }
     }
     let (map, response_endpoint) = (map.join(","), responses.endpoint());
-    let flags = [
-        "--port",
-        &port,
-        "--response-endpoint",
-        &response_endpoint,
-        "--endpoint-map",
-        &map,
-        "--connect-timeout",
-        "5s",
-        "--response-timeout",
-        "5s",
-    ];
+    let flags = ["--port", &port, "--response-endpoint", &response_endpoint, "--endpoint-map", &map];
     let standby = Standby::follow(&cluster, "standby", &flags);
     let load = [
         "--count",
