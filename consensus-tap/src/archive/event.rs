@@ -81,7 +81,7 @@ pub enum ArchiveFailure {
         step: ConnectStep,
     },
     /// The archive refused the session.
-    #[error("the archive refused to connect: {code}: {message}")]
+    #[error("the archive refused to connect: {code}: {message}{}", next_step(*.code))]
     Refused {
         /// Why, as a code.
         code: ArchiveErrorCode,
@@ -91,7 +91,7 @@ pub enum ArchiveFailure {
     /// The archive asks for more than the configured credentials have.
     #[error(
         "the archive sent a challenge, which the configured credentials do not answer; \
-             configure an answer for it"
+             set `challenge_answer`"
     )]
     Challenged,
     /// The response stream carries another protocol.
@@ -109,6 +109,14 @@ pub enum ArchiveFailure {
     /// Events came faster than they were taken.
     #[error("the archive sent more than the node took; the session was given up")]
     Backlog,
+}
+
+/// What an operator can do about a refusal, where there is something.
+fn next_step(code: ArchiveErrorCode) -> &'static str {
+    match code {
+        ArchiveErrorCode::AuthenticationRejected => "; check `archive_credentials` and `challenge_answer`",
+        _ => "",
+    }
 }
 
 /// How far connecting got.

@@ -108,8 +108,8 @@ impl Tap {
                 let detail = event.detail;
                 self.abandon(
                     &format!(
-                        "it rejects our credentials ({detail}): check `credentials`, and that the member's \
-                         authorisation service allows BackupQuery"
+                        "it rejects our credentials ({detail}): check `credentials` and `challenge_answer`, and \
+                         that the member's authorisation service allows BackupQuery"
                     ),
                     now_ns,
                 );

@@ -88,6 +88,7 @@ fn wrong_credentials_are_told_in_words_and_the_session_is_closed() {
             message: "authentication rejected".into()
         }
     );
+    assert!(failure.to_string().contains("check `archive_credentials`"), "{failure}");
     assert!(rig.client.is_over());
     // The archive repeats itself; nothing more comes of it.
     rig.respond(SEED, ControlResponseCode::Error, 10, "authentication rejected");
