@@ -494,8 +494,11 @@ impl<R: Recorder> ImageSink for Router<'_, R> {
                 replay.on_frames(position, frames, self.recorder)
             }
             _ if self.snapshot.is_some_and(|(id, _)| id == key.subscription) => {
-                let index = self.snapshot.map_or(0, |(_, index)| index);
-                self.recorder.append(RecordingKey::Snapshot(index), position, frames).is_ok()
+                let key = RecordingKey::Snapshot(self.snapshot.map_or(0, |(_, index)| index));
+                // A replay that begins elsewhere is its source's fault: it is refused, and that source given up.
+                // Asked to append it, the recorder would find our own files at fault.
+                self.recorder.position(key) == Some(position)
+                    && self.recorder.append(key, position, frames).is_ok()
             }
             _ if key.subscription == self.consensus || Some(key.subscription) == self.archive => {
                 self.inbox.on_frames(key, position, frames)
