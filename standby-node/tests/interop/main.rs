@@ -1,9 +1,12 @@
 //! Tests against real Java clusters, and of the support for them.
 
+mod access;
 mod commit_safety;
 mod failures;
 mod following;
 mod forks;
+mod joining;
 mod loss;
 mod smoke;
 mod support;
+mod versions;

@@ -10,6 +10,7 @@ use super::process::Process;
 use super::scratch::Scratch;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What client a test wants.
 #[derive(Clone, Debug)]
@@ -107,6 +108,19 @@ impl Client {
             self.process.await_line(from, timeout, "the result", |line| line.starts_with("client sent="));
         ClientResult { line: line.unwrap_or_else(|error| panic!("{error}")) }
     }
+}
+
+/// Has a client send so many messages of up to 3,000 bytes, with timers and service messages among them.
+///
+/// # Panics
+/// If it cannot.
+pub(crate) fn send(cluster: &Cluster, count: u64) {
+    let count_text = count.to_string();
+    let load = ["--count", &count_text, "--rate", "1000", "--size-max", "3000"];
+    let commands = ["--timer-share", "0.05", "--service-share", "0.05"];
+    let bounds = ["--window", "4096", "--drain-timeout-ms", "2000"];
+    let client = Client::spawn(cluster, &[&load[..], &commands, &bounds].concat());
+    client.wait(SEND_TIMEOUT).expect_sent(count);
 }
 
 /// A client's last line.

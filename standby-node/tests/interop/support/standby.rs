@@ -123,6 +123,22 @@ impl Standby {
         }
     }
 
+    /// Waits until its output is as wanted.
+    ///
+    /// # Panics
+    /// With the output when that does not come to be.
+    pub(crate) fn await_output(&self, what: &str, timeout: Duration, accept: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + timeout;
+        while !accept(&self.output()) {
+            assert!(
+                Instant::now() < deadline,
+                "the standby does not say {what} within {timeout:?}:\n{}",
+                self.output()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Waits until every service has applied the log up to `position`.
     pub(crate) fn await_applied(&self, position: i64, timeout: Duration) {
         self.await_status(&format!("applied up to {position}"), timeout, |status| {
