@@ -120,6 +120,9 @@ impl RecordingWriter {
         let path = directory.join(geometry.segment_name(base_position));
         let mut frame_starts = FrameStarts::new(geometry.start_position());
         let offset = geometry.segment_offset(position);
+        if offset < FrameStarts::REACH {
+            note_term_before(directory, &geometry, base_position, &mut frame_starts);
+        }
         let file = if path.exists() {
             let segment = open_whole(&path, &geometry, base_position)?;
             let first_offset = geometry.first_frame_offset(base_position);
@@ -396,6 +399,28 @@ impl RecordingWriter {
     }
 }
 
+/// Notes the frames of the last term of the segment before this one. Where it cannot be read they stay unknown, and a
+/// replay begins farther back than it would have to.
+fn note_term_before(
+    directory: &Path,
+    geometry: &RecordingGeometry,
+    base_position: i64,
+    frame_starts: &mut FrameStarts,
+) {
+    let before = base_position - i64::from(geometry.segment_length());
+    if before < geometry.first_segment_base() {
+        return;
+    }
+    let Ok(segment) = open_whole(&directory.join(geometry.segment_name(before)), geometry, before) else {
+        return;
+    };
+    let last_term = segment.length() - geometry.term_length() as usize;
+    let from_offset = last_term.max(geometry.first_frame_offset(before));
+    scan(geometry, before, segment.bytes(0, segment.length()), from_offset, |at| {
+        frame_starts.note(before + at as i64);
+    });
+}
+
 /// Creates a segment under a passing name, so that one with its final name always has its full length.
 fn create_segment(
     directory: &Path,
@@ -437,6 +462,8 @@ struct FrameStarts {
 impl FrameStarts {
     const COUNT: usize = 32;
     const SPACING: i64 = 16 * 1024;
+    /// Bytes below the end over which starts are known.
+    const REACH: usize = Self::COUNT * Self::SPACING as usize;
     const NONE: i64 = i64::MAX;
 
     fn new(start_position: i64) -> Self {

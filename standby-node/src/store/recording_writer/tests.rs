@@ -210,6 +210,18 @@ fn a_frame_start_is_known_near_the_end_and_per_term_before() {
 }
 
 #[test]
+fn frame_starts_before_the_last_segment_are_known_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = RecordingWriter::create(directory.path(), geometry(), None).unwrap();
+    fill_to(&mut writer, SECOND_BASE + 20_000, 1408);
+    let end = writer.recorded_position();
+    drop(writer);
+    let writer = RecordingWriter::open(directory.path(), geometry(), end, end, None).unwrap();
+    let start = writer.frame_start_at_or_before(end - 40_000);
+    assert!(start <= end - 40_000 && start > end - 40_000 - 20_000, "{start} of {end}");
+}
+
+#[test]
 fn a_run_cut_before_its_first_length_is_not_there_after_a_crash() {
     let directory = tempfile::tempdir().unwrap();
     let mut writer = RecordingWriter::create(directory.path(), geometry(), None).unwrap();
