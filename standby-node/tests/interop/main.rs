@@ -7,6 +7,7 @@ mod following;
 mod forks;
 mod joining;
 mod loss;
+mod module_state;
 mod smoke;
 mod support;
 mod versions;

@@ -20,6 +20,7 @@ pub(crate) mod audit_log;
 pub(crate) mod burst_audit;
 pub(crate) mod client;
 pub(crate) mod cluster;
+pub(crate) mod control_toggle;
 pub(crate) mod ending;
 pub(crate) mod faults;
 pub(crate) mod in_process;

@@ -13,7 +13,10 @@ final class LoadFlags {
     final int lengthMax;
     final long seed;
     final double timerShare;
+    final long timerDelayMinMs;
     final long timerDelayMaxMs;
+    /** So many timers share the ids, and one of an id that is scheduled moves it; 0 gives each its own. */
+    final long timerIds;
     final double serviceShare;
     final int window;
     /** Every so many messages a second session is opened, sends one message and is closed; 0 for never. */
@@ -37,7 +40,9 @@ final class LoadFlags {
         lengthMax = flags.integer("size-max", Math.max(lengthMin, 64));
         seed = flags.size("seed", 1);
         timerShare = flags.decimal("timer-share", 0);
-        timerDelayMaxMs = flags.size("timer-delay-max-ms", 200);
+        timerDelayMinMs = flags.size("timer-delay-min-ms", 1);
+        timerDelayMaxMs = flags.size("timer-delay-max-ms", Math.max(timerDelayMinMs, 200));
+        timerIds = flags.size("timer-ids", 0);
         serviceShare = flags.decimal("service-share", 0);
         window = flags.integer("window", rate > 0 ? 100_000 : 256);
         churn = flags.size("churn", 0);

@@ -35,8 +35,10 @@ final class MessageMaker {
         final double draw = random.nextDouble();
         if (draw < flags.timerShare) {
             final int length = fill(0, Audit.COMMAND_TIMER, COMMAND_LENGTH_MIN);
-            final long delayMs = 1 + (long)(random.nextDouble() * flags.timerDelayMaxMs);
-            buffer.putLong(16, (clusterSessionId << 32) | ++timers, ByteOrder.LITTLE_ENDIAN);
+            final long delayRangeMs = flags.timerDelayMaxMs - flags.timerDelayMinMs;
+            final long delayMs = flags.timerDelayMinMs + (long)(random.nextDouble() * (delayRangeMs + 1));
+            final long id = flags.timerIds > 0 ? timers++ % flags.timerIds : ++timers;
+            buffer.putLong(16, (clusterSessionId << 32) | id, ByteOrder.LITTLE_ENDIAN);
             buffer.putLong(24, delayMs, ByteOrder.LITTLE_ENDIAN);
             return length;
         }
