@@ -83,6 +83,7 @@ fn a_cluster_restored_from_an_older_state_is_not_followed() {
     }
     let cluster = Cluster::start(ClusterConfig::new("a_cluster_restored", 1));
     let mut standby = Standby::follow(&cluster, "standby", &[]);
+    let running = Standby::follow(&cluster, "running", &["--member-id", "101"]);
     send(&cluster, "500");
     stand_still(&cluster);
     let member = cluster.member(0);
@@ -91,15 +92,21 @@ fn a_cluster_restored_from_an_older_state_is_not_followed() {
     copy_dir(member.dir(), &older);
     member.restart();
     send(&cluster, "500");
-    standby.await_applied(cluster.await_quiet(MINUTE), MINUTE);
+    let position = cluster.await_quiet(MINUTE);
+    standby.await_applied(position, MINUTE);
+    running.await_applied(position, MINUTE);
     standby.stop();
-    let files = history(&standby);
+    let (files, running_files) = (history(&standby), history(&running));
 
     member.kill();
     fs::remove_dir_all(member.dir()).expect("the member's directory goes");
     copy_dir(&older, member.dir());
     member.restart();
-    // Beyond where the standby ended, so that lengths alone tell nothing.
+    // Its log is shorter than ours now.
+    running.await_state("DIVERGED", MINUTE);
+    assert_eq!(history(&running), running_files, "files changed");
+    drop(running);
+    // Beyond where the other ended, so that lengths alone tell nothing.
     send(&cluster, "1500");
     standby.restart();
     expect_halted_then_reseed(&cluster, standby, "DIVERGED", &files);
