@@ -26,6 +26,8 @@ pub(crate) enum Target {
     AtLeast(f64),
     /// Ours must be 0; there is nothing to divide by.
     Zero,
+    /// Anything: the case is there to be read.
+    None,
 }
 
 /// What one run came to.
@@ -138,6 +140,7 @@ impl Pairs {
             Target::AtLeast(limit) => ratio >= limit,
             // The median would forgive a single run that is not 0.
             Target::Zero => self.ours.iter().all(|&ours| ours == 0.0),
+            Target::None => true,
         }
     }
 
@@ -180,23 +183,21 @@ impl fmt::Display for Target {
             Self::AtMost(limit) => write!(f, "<={limit}"),
             Self::AtLeast(limit) => write!(f, ">={limit}"),
             Self::Zero => f.write_str("0"),
+            Self::None => f.write_str("none"),
         }
     }
 }
 
-/// A number with four significant digits and no exponent.
+/// A number with four significant digits and no exponent; only 0 itself is printed as 0.
 struct Figure(f64);
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.abs();
-        let decimals = match magnitude {
-            _ if magnitude == 0.0 => 0,
-            _ if magnitude < 10.0 => 3,
-            _ if magnitude < 100.0 => 2,
-            _ if magnitude < 1000.0 => 1,
-            _ => 0,
-        };
+        if self.0 == 0.0 || !self.0.is_finite() {
+            return write!(f, "{}", self.0.abs());
+        }
+        let magnitude = self.0.abs().log10().floor() as i32;
+        let decimals = usize::try_from(3 - magnitude).unwrap_or(0).min(DECIMALS_MAX);
         write!(f, "{:.decimals$}", self.0)
     }
 }
@@ -228,6 +229,7 @@ fn extremes(values: &[f64]) -> (f64, f64) {
     (low, high)
 }
 
+const DECIMALS_MAX: usize = 12;
 const PAIRS: usize = 5;
 const PAIRS_QUICK: usize = 3;
 
@@ -272,6 +274,10 @@ mod tests {
         assert!(clean.result_line(&case(Target::Zero)).ends_with("ours=0 peer=udp theirs=0 ratio=0"));
         let dirty = pairs(&[(0.0, 0.0), (0.0, 0.0), (0.001, 0.0)]);
         assert!(!dirty.meets(Target::Zero));
+        let tiny = pairs(&[(0.000_012_5, 0.0)]);
+        assert!(
+            tiny.result_line(&case(Target::Zero)).contains("ours=0.00001250 peer=udp theirs=0 ratio=inf")
+        );
     }
 
     #[test]

@@ -114,11 +114,11 @@ fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
         cycle_threshold: Duration::from_millis(10),
     };
     let runner = AgentRunner::start(config, agent, StopFlag::new()).map_err(BenchError::run)?;
-    let end_position = log.end_position();
+    let datagram_ends = log.datagram_ends();
     let fed = thread::scope(|scope| {
         let feeder = scope.spawn(|| {
             pin_current_thread(feeder_core).map_err(BenchError::run)?;
-            feed(end_position, log_sender, &applied_position, &runner)
+            feed(datagram_ends, log_sender, &applied_position, &runner)
         });
         feeder.join().expect("the feeder does not panic")
     });
@@ -132,23 +132,28 @@ fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
     Ok(Applied { bytes, duration_ns, tally })
 }
 
-/// Tells the reader of a log up to `end_position`, and returns how many bytes it applied in how many nanoseconds once it was
-/// warm.
+/// Tells the reader of one end after the other, and returns how many bytes it applied in how many nanoseconds
+/// once it was warm.
 fn feed(
-    end_position: i64,
+    datagram_ends: &[i64],
     mut ends: LogSender,
     applied_position: &Counter,
     runner: &AgentRunner,
 ) -> Result<(i64, u64), BenchError> {
     let limit_ns = monotonic_ns() + RUN_LIMIT_NS;
+    let end_position = datagram_ends[datagram_ends.len() - 1];
     let warm_position = WARM_UP_SHARE.of(end_position as u64) as i64;
     let mut warm = None;
-    let mut told_position = 0;
+    let mut untold = datagram_ends;
     loop {
         let now_ns = monotonic_ns();
-        let next_position = (told_position + DATAGRAM_LENGTH).min(end_position);
-        if ends.advance(LogEnd { position: next_position, received_ns: now_ns }) == 1 {
-            told_position = next_position;
+        // A receiver, too, reads the clock once for the datagrams that one call brings.
+        for _ in 0..DATAGRAMS_PER_CLOCK_READ {
+            if let Some((&position, rest)) = untold.split_first()
+                && ends.advance(LogEnd { position, received_ns: now_ns }) == 1
+            {
+                untold = rest;
+            }
         }
         let applied = applied_position.get();
         if applied >= warm_position && warm.is_none() {
@@ -178,8 +183,7 @@ const WARM_UP_SHARE: Share = Share(20);
 const MESSAGES: u64 = 8_000_000;
 const MESSAGES_QUICK: u64 = 4_000_000;
 const RATE_TARGET: f64 = 10e6;
-/// As much log as one datagram of a Java sender with the default MTU carries.
-const DATAGRAM_LENGTH: i64 = 1408;
+const DATAGRAMS_PER_CLOCK_READ: usize = 8;
 const RUN_LIMIT_NS: u64 = 30_000_000_000;
 
 #[cfg(test)]

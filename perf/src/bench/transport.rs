@@ -17,9 +17,12 @@ use hdrhistogram::Histogram;
 use java_aeron::JavaAeron;
 use standby_node::sys::affinity;
 use std::time::Duration;
+use udp::Pairing;
 
 const RTT_UDP: Case =
     Case { bench: "transport", case: "rtt_p50", unit: "us", peer: "udp", target: Target::AtMost(1.2) };
+/// The least that a loopback can do, reported beside the others.
+const RTT_UDP_CONNECTED: Case = Case { peer: "udp-connected", target: Target::None, ..RTT_UDP };
 const RTT_AERON_JAVA: Case = Case { peer: "aeron-java", target: Target::AtMost(1.0), ..RTT_UDP };
 const THROUGHPUT: Case = Case {
     bench: "transport",
@@ -39,7 +42,8 @@ pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
     };
 
     let ours = || round_trips::run(cores, round_trips);
-    session.compare(&RTT_UDP, ours, || udp::run(cores, round_trips))?;
+    session.compare(&RTT_UDP, ours, || udp::run(cores, round_trips, Pairing::Open))?;
+    session.compare(&RTT_UDP_CONNECTED, ours, || udp::run(cores, round_trips, Pairing::Connected))?;
 
     let mut java = JavaAeron::start(cores)?;
     java.warm_up(session.is_quick())?;
@@ -126,7 +130,12 @@ mod tests {
     fn every_run_of_ours_ends_with_figures() {
         let Ok(cores) = Cores::find() else { return };
         let plan = RoundTripPlan { warm_up_count: 10, count: 200 };
-        for measured in [round_trips::run(cores, plan).unwrap(), udp::run(cores, plan).unwrap()] {
+        let runs = [
+            round_trips::run(cores, plan),
+            udp::run(cores, plan, Pairing::Open),
+            udp::run(cores, plan, Pairing::Connected),
+        ];
+        for measured in runs.map(Result::unwrap) {
             assert!(measured.value > 0.0);
             assert_eq!(measured.latencies.unwrap().len(), 200);
         }

@@ -14,6 +14,7 @@ pub(super) struct RecordedLog {
     directory: TempDir,
     writer: RecordingWriter,
     message_count: u64,
+    datagram_ends: Vec<i64>,
 }
 
 impl RecordedLog {
@@ -22,7 +23,7 @@ impl RecordedLog {
         let directory = TempDir::with_prefix("perf-apply-")
             .map_err(BenchError::io("make a directory for a recording"))?;
         let writer = RecordingWriter::create(directory.path(), geometry(), None).map_err(BenchError::run)?;
-        let mut log = Self { directory, writer, message_count };
+        let mut log = Self { directory, writer, message_count, datagram_ends: Vec::new() };
 
         let mut run = Run::new();
         let mut message = Vec::new();
@@ -65,6 +66,10 @@ impl RecordedLog {
             log.append(&mut run, &message)?;
         }
         log.flush(&mut run)?;
+        let end_position = log.writer.recorded_position();
+        if log.datagram_ends.last() != Some(&end_position) {
+            log.datagram_ends.push(end_position);
+        }
         Ok(log)
     }
 
@@ -72,8 +77,9 @@ impl RecordedLog {
         self.message_count
     }
 
-    pub(super) fn end_position(&self) -> i64 {
-        self.writer.recorded_position()
+    /// Where each datagram would end that a sender with the default MTU had sent; the last is the log's end.
+    pub(super) fn datagram_ends(&self) -> &[i64] {
+        &self.datagram_ends
     }
 
     /// A reader of events from the beginning on.
@@ -99,6 +105,10 @@ impl RecordedLog {
             run.push_frame(position, FrameType::Pad, room as usize, &[]);
             self.flush(run)?;
             return self.append(run, message);
+        }
+        let sent_position = self.datagram_ends.last().copied().unwrap_or_default();
+        if position + length - sent_position > MTU {
+            self.datagram_ends.push(position);
         }
         run.push_frame(position, FrameType::Data, HEADER_LENGTH + message.len(), message);
         if run.length() >= RUN_LENGTH || length == room {
@@ -166,4 +176,5 @@ const STREAM_ID: i32 = 100;
 /// Aeron's defaults.
 const TERM_LENGTH: i32 = 64 * 1024 * 1024;
 const SEGMENT_LENGTH: i32 = 128 * 1024 * 1024;
+const MTU: i64 = 1408;
 const RUN_LENGTH: i64 = 32 * 1024;

@@ -3,6 +3,7 @@ use super::{Cores, ROUND_TRIP_MESSAGE_LENGTH, RUN_LIMIT_NS, RoundTripPlan, Round
 use crate::error::BenchError;
 use crate::report::Measured;
 use consensus_tap::image::{ImageKey, ImageSink, Refused};
+use consensus_tap::publication::OfferError;
 use consensus_tap::wire::frames;
 use standby_node::sys::affinity::pin_current_thread;
 use standby_node::sys::clock::monotonic_ns;
@@ -38,8 +39,13 @@ fn echo(side: &mut Side<LastMessage>, is_done: &AtomicBool) -> Result<(), BenchE
     while !is_done.load(Ordering::Relaxed) {
         let now_ns = monotonic_ns();
         side.receive(now_ns)?;
-        if let Some(message) = side.sink.take() {
-            side.offer(&message).map_err(BenchError::run)?;
+        if let Some(message) = side.sink.message {
+            match side.offer(&message) {
+                Ok(_) => side.sink.message = None,
+                // The first ping may come before the way back is open.
+                Err(OfferError::NotConnected) => {}
+                Err(error) => return Err(BenchError::run(error)),
+            }
         }
         side.transmit(now_ns)?;
     }
@@ -66,12 +72,13 @@ fn measure(side: &mut Side<LastMessage>, plan: RoundTripPlan) -> Result<Measured
         loop {
             let now_ns = monotonic_ns();
             side.receive(now_ns)?;
-            if side.sink.take() == Some(message) {
+            if side.sink.message == Some(message) {
                 break;
             }
             side.transmit(now_ns)?;
             if now_ns > limit_ns {
-                return Err(BenchError::Run(format!("rtt: round {round} did not come back")));
+                let counters = side.counters();
+                return Err(BenchError::Run(format!("rtt: round {round} did not come back: {counters:?}")));
             }
         }
         round_trips.record(round, monotonic_ns() - start_ns);
@@ -83,12 +90,6 @@ fn measure(side: &mut Side<LastMessage>, plan: RoundTripPlan) -> Result<Measured
 #[derive(Debug, Default)]
 struct LastMessage {
     message: Option<[u8; ROUND_TRIP_MESSAGE_LENGTH]>,
-}
-
-impl LastMessage {
-    fn take(&mut self) -> Option<[u8; ROUND_TRIP_MESSAGE_LENGTH]> {
-        self.message.take()
-    }
 }
 
 impl ImageSink for LastMessage {
