@@ -44,7 +44,7 @@ impl DatagramIo for MmsgIo {
         let mut drained = false;
         while delivered < limit {
             if self.receiver.is_empty() {
-                // Fewer payloads than there was room for: the next call would find nothing.
+                // The next call would find nothing, or little: what was taken is not to wait for it.
                 if drained {
                     break;
                 }
@@ -84,6 +84,9 @@ struct Receiver {
     headers: Vec<libc::mmsghdr>,
     /// Read by the kernel through `headers`; kept alive for it.
     _vectors: Vec<libc::iovec>,
+    /// How many payloads the next call asks for. A call that is given all it asked for returns at once; one that
+    /// asked for more first looks again in vain, which a single datagram on its way to an answer must not pay for.
+    asked: usize,
     received: usize,
     current: usize,
     splitter: Option<Splitter>,
@@ -123,6 +126,7 @@ impl Receiver {
             sides,
             headers,
             _vectors: vectors,
+            asked: 1,
             received: 0,
             current: 0,
             splitter: None,
@@ -144,22 +148,16 @@ impl Receiver {
         }
         self.current = 0;
         self.received = 0;
-        // SAFETY: there are at least `room` headers, checked above; all were filled in `new` with pointers into `sides`, `payloads` and
-        // `_vectors`, which live as long as `self` and are as long as the lengths in them say; no slice of
-        // them is alive, for `deliver` keeps none; a null timeout is allowed.
-        let result = unsafe {
-            libc::recvmmsg(
-                fd,
-                self.headers.as_mut_ptr(),
-                room as libc::c_uint,
-                libc::MSG_DONTWAIT,
-                std::ptr::null_mut(),
-            )
-        };
+        let asked = self.asked.min(room);
+        let result = if asked == 1 { self.receive_one(fd) } else { self.receive_many(fd, asked) };
         if let Ok(count) = usize::try_from(result) {
             self.received = count;
+            if count == asked {
+                self.asked = (ASK_GROWTH * count).clamp(self.asked, PAYLOAD_COUNT);
+            }
             return Ok(count);
         }
+        self.asked = 1;
         let error = io::Error::last_os_error();
         match classify(&error) {
             Trouble::Busy => Ok(0),
@@ -168,6 +166,32 @@ impl Receiver {
                 Ok(0)
             }
             Trouble::Refused | Trouble::Fatal => Err(error),
+        }
+    }
+
+    /// The number of payloads received, or -1. `recvmsg` is the cheaper call for a single one.
+    fn receive_one(&mut self, fd: RawFd) -> libc::c_int {
+        let header = &mut self.headers[0];
+        // SAFETY: the header was filled in `new` with pointers into `sides`, `payloads` and `_vectors`, which live
+        // as long as `self` and are as long as the lengths in them say; no slice of them is alive, for `deliver`
+        // keeps none.
+        let length = unsafe { libc::recvmsg(fd, &raw mut header.msg_hdr, libc::MSG_DONTWAIT) };
+        header.msg_len = u32::try_from(length).unwrap_or(0);
+        if length < 0 { -1 } else { 1 }
+    }
+
+    /// The number of payloads received, or -1.
+    fn receive_many(&mut self, fd: RawFd, asked: usize) -> libc::c_int {
+        // SAFETY: as in `receive_one`, for all of the `PAYLOAD_COUNT` headers, of which `asked` is never more, as
+        // `fill` asserts; a null timeout is allowed.
+        unsafe {
+            libc::recvmmsg(
+                fd,
+                self.headers.as_mut_ptr(),
+                asked as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
         }
     }
 
@@ -380,6 +404,9 @@ impl Sender {
         if let Some(code) = self.injected_errors.pop_front() {
             return Err(io::Error::from_raw_os_error(code));
         }
+        if count == 1 && self.messages[0].segment_length.is_none() {
+            return self.send_one(fd);
+        }
         // SAFETY: the first `count` headers were just written by `prepare` with pointers into `queue`,
         // `vectors` and `controls`, which nothing has changed since and which outlive the call; the kernel
         // only reads through them, and writes `msg_len` within `headers`.
@@ -387,6 +414,24 @@ impl Sender {
             libc::sendmmsg(fd, self.headers.as_mut_ptr(), count as libc::c_uint, libc::MSG_DONTWAIT)
         };
         usize::try_from(result).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Sends the oldest message, a single datagram: the kernel has neither header nor vector to fetch and check.
+    fn send_one(&mut self, fd: RawFd) -> io::Result<usize> {
+        let (vector, header) = (&self.vectors[0], &self.headers[0].msg_hdr);
+        // SAFETY: `prepare` just pointed the vector into `queue` and the header's name at an address there, with
+        // their lengths; nothing has changed since, both outlive the call, and the kernel only reads them.
+        let result = unsafe {
+            libc::sendto(
+                fd,
+                vector.iov_base,
+                vector.iov_len,
+                libc::MSG_DONTWAIT,
+                header.msg_name.cast(),
+                header.msg_namelen,
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(1) }
     }
 
     /// Sends a long run from where it lies: one call carries enough that gathering more would save less than
@@ -517,6 +562,9 @@ const PAYLOAD_COUNT: usize = 32;
 
 /// Longest payload that the kernel merges, rounded up.
 pub(super) const PAYLOAD_LENGTH_MAX: usize = 64 * 1024;
+
+/// How much more is asked for after a call that was given all it asked for: 1, 4, 16, 32.
+const ASK_GROWTH: usize = 4;
 
 const SIDE_LENGTH: usize = CONTROL_OFFSET + RECEIVE_CONTROL_LENGTH;
 const CONTROL_OFFSET: usize = ADDRESS_LENGTH_MAX.next_multiple_of(8);
