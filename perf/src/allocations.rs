@@ -6,11 +6,33 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::fs;
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 /// How many allocations the calling thread has made so far.
 pub(crate) fn of_this_thread() -> u64 {
     COUNTS[this_slot()].load(Ordering::Relaxed)
+}
+
+/// How many allocations the running threads of this process with one of these names have made so far. `None` when
+/// there is none of some name, or one of them came too late for a slot of its own.
+pub(crate) fn of_threads_named(names: &[&str]) -> Option<u64> {
+    let mut found = vec![false; names.len()];
+    let mut count = 0;
+    for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
+        // A thread may end while we look.
+        let Ok(name) = fs::read_to_string(thread.path().join("comm")) else { continue };
+        let Some(index) = names.iter().position(|&wanted| wanted == name.trim_end()) else { continue };
+        let thread_id: i32 = thread.file_name().to_str()?.parse().ok()?;
+        found[index] = true;
+        count += match THREAD_IDS.iter().position(|id| id.load(Ordering::Relaxed) == thread_id) {
+            Some(slot) => COUNTS[slot].load(Ordering::Relaxed),
+            // A thread that never allocated has no slot, unless there are none left.
+            None if NEXT_SLOT.load(Ordering::Relaxed) < SLOT_COUNT => 0,
+            None => return None,
+        };
+    }
+    found.into_iter().all(|found| found).then_some(count)
 }
 
 #[derive(Debug)]
@@ -55,7 +77,10 @@ fn count() {
 fn this_slot() -> usize {
     SLOT.try_with(|slot| {
         if slot.get() == NO_SLOT {
-            slot.set(NEXT_SLOT.fetch_add(1, Ordering::Relaxed).min(SLOT_COUNT - 1));
+            let own = NEXT_SLOT.fetch_add(1, Ordering::Relaxed).min(SLOT_COUNT - 1);
+            // SAFETY: gettid has no preconditions.
+            THREAD_IDS[own].store(unsafe { libc::gettid() }, Ordering::Relaxed);
+            slot.set(own);
         }
         slot.get()
     })
@@ -67,6 +92,8 @@ thread_local! {
 }
 
 static NEXT_SLOT: AtomicUsize = AtomicUsize::new(0);
+/// Whose slot it is; 0 for nobody's.
+static THREAD_IDS: [AtomicI32; SLOT_COUNT] = [const { AtomicI32::new(0) }; SLOT_COUNT];
 static COUNTS: [AtomicU64; SLOT_COUNT] = [const { AtomicU64::new(0) }; SLOT_COUNT];
 const SLOT_COUNT: usize = 1024;
 const NO_SLOT: usize = usize::MAX;
@@ -99,6 +126,22 @@ mod tests {
         });
         assert!(spent >= 100);
         assert!(of_this_thread() - before < 100, "what starting a thread takes, not what it does");
+    }
+
+    #[test]
+    fn a_thread_is_found_by_its_name_while_it_runs() {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let (counted, counts) = std::sync::mpsc::channel();
+        let allocating = std::thread::Builder::new().name("allocating".to_owned()).spawn(move || {
+            black_box(Box::new(1_u64));
+            counted.send(of_this_thread()).unwrap();
+            receiver.recv()
+        });
+        let count = counts.recv().unwrap();
+        assert!(of_threads_named(&["allocating"]).is_some_and(|found| found >= count && count > 0));
+        assert_eq!(of_threads_named(&["allocating", "absent"]), None);
+        sender.send(()).unwrap();
+        allocating.unwrap().join().unwrap().unwrap();
     }
 
     #[test]

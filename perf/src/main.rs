@@ -6,9 +6,12 @@
 
 mod allocations;
 mod bench;
+mod cluster;
 mod error;
 mod host;
 mod java;
+mod node;
+mod process;
 mod report;
 mod results;
 
@@ -42,9 +45,20 @@ enum Bench {
     Transport,
     /// Messages a second from the recording into a service.
     Apply,
+    /// Rate and CPU time of taking over a long log, against ClusterBackup.
+    Catchup,
+    /// Time from a client to the applied message, against a Java consumer of the same replay.
+    Lag,
+    /// Memory of a following node, and what its hot threads allocate.
+    Footprint,
+    /// What a stopped or slow standby does to the cluster's clients.
+    Backpressure,
 }
 
 fn main() -> ExitCode {
+    if node::is_asked_for() {
+        return node::main();
+    }
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(all_met) if all_met || !arguments.check => ExitCode::SUCCESS,
@@ -68,6 +82,10 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
     match arguments.bench {
         Bench::Transport => bench::transport::run(&mut session)?,
         Bench::Apply => bench::apply::run(&mut session)?,
+        Bench::Catchup => bench::catchup::run(&mut session)?,
+        Bench::Lag => bench::lag::run(&mut session)?,
+        Bench::Footprint => bench::footprint::run(&mut session)?,
+        Bench::Backpressure => bench::backpressure::run(&mut session)?,
     }
     session.finish()
 }

@@ -63,6 +63,11 @@ impl Session {
         self.is_quick
     }
 
+    /// How often ours and theirs run.
+    pub(crate) fn pair_count(&self) -> usize {
+        if self.is_quick { PAIRS_QUICK } else { PAIRS }
+    }
+
     /// Runs ours and theirs in turn and reports the case.
     pub(crate) fn compare(
         &mut self,
@@ -70,20 +75,28 @@ impl Session {
         mut ours: impl FnMut() -> Result<Measured, BenchError>,
         mut theirs: impl FnMut() -> Result<Measured, BenchError>,
     ) -> Result<(), BenchError> {
-        let pair_count = if self.is_quick { PAIRS_QUICK } else { PAIRS };
         let mut pairs = Pairs::default();
         let (mut our_histograms, mut their_histograms) = (Vec::new(), Vec::new());
-        for _ in 0..pair_count {
+        for _ in 0..self.pair_count() {
             let our_run = ours()?;
             let their_run = theirs()?;
             pairs.push(our_run.value, their_run.value);
             our_histograms.extend(our_run.latencies);
             their_histograms.extend(their_run.latencies);
         }
-        let name = format!("{}.{}", case.case, case.peer);
-        self.directory.keep_histograms(&format!("{name}.ours"), &our_histograms)?;
-        self.directory.keep_histograms(&format!("{name}.theirs"), &their_histograms)?;
+        self.keep_histograms(&format!("{}.{}", case.case, case.peer), &our_histograms, &their_histograms)?;
         self.report(case, &pairs)
+    }
+
+    /// Keeps the histograms of runs that were made elsewhere, in nanoseconds.
+    pub(crate) fn keep_histograms(
+        &self,
+        name: &str,
+        ours: &[Histogram<u64>],
+        theirs: &[Histogram<u64>],
+    ) -> Result<(), BenchError> {
+        self.directory.keep_histograms(&format!("{name}.ours"), ours)?;
+        self.directory.keep_histograms(&format!("{name}.theirs"), theirs)
     }
 
     /// Runs ours only, against a figure that does not move.

@@ -1,4 +1,8 @@
 //! The benches, one file each: its cases, how it measures ours, and which peer it starts.
 
 pub(crate) mod apply;
+pub(crate) mod backpressure;
+pub(crate) mod catchup;
+pub(crate) mod footprint;
+pub(crate) mod lag;
 pub(crate) mod transport;

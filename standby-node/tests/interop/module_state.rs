@@ -189,7 +189,7 @@ fn masked(message: &[u8]) -> Vec<u8> {
         // Counters of service 0 as they are: next id, pending capacity.
         ConsensusModule::TEMPLATE_ID => &[8..16, 24..28],
         // Pending capacity.
-        PendingMessageTracker::TEMPLATE_ID => &[16..20],
+        PendingMessageTracker::TEMPLATE_ID => std::slice::from_ref(&(16..20)),
         // Leadership term, timestamp.
         SessionMessage::TEMPLATE_ID => &[0..8, 16..24],
         ClusterSession::TEMPLATE_ID | SnapshotMarker::TEMPLATE_ID | Timer::TEMPLATE_ID => &[],

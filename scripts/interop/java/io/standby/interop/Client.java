@@ -3,6 +3,7 @@ package io.standby.interop;
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
+import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -29,7 +30,9 @@ import org.agrona.concurrent.UnsafeBuffer;
  * <p>Prints {@code client connected session=1 leader=0}, {@code client newleader member=1 term=2},
  * {@code client disconnected}, {@code progress sent=N replied=N} each second and, for each batch, a last line
  * {@code client sent=N replied=N ...}. With {@code --interactive} it reads {@code send N [RATE]},
- * {@code burst N} and {@code quit} from stdin instead of sending at once. Exits with 1 when a check failed.
+ * {@code burst N}, {@code reset} (of the round trips, answered by {@code client reset}), {@code round-trips FILE}
+ * (answered by {@code client wrote FILE}) and {@code quit} from stdin instead of sending at once. Exits with 1 when a
+ * check failed.
  */
 public final class Client implements EgressListener {
     private static final long KEEP_ALIVE_INTERVAL_NS = TimeUnit.SECONDS.toNanos(1);
@@ -147,6 +150,16 @@ public final class Client implements EgressListener {
                 case "send" -> send(
                     Long.parseLong(words[1]), words.length > 2 ? Double.parseDouble(words[2]) : 0, Long.MAX_VALUE);
                 case "burst" -> burst(Long.parseLong(words[1]));
+                case "reset" -> {
+                    ledger.roundTrip.reset();
+                    Out.line("client reset");
+                    continue;
+                }
+                case "round-trips" -> {
+                    ledger.roundTrip.write(Path.of(words[1]));
+                    Out.line("client wrote " + words[1]);
+                    continue;
+                }
                 default -> throw new IllegalArgumentException("unknown command: " + line);
             }
             drain();

@@ -29,7 +29,7 @@ import org.agrona.concurrent.IdleStrategy;
  * <p>Prints {@code member id=0 ready role=FOLLOWER term=0} once its first election is over, then a line
  * {@code member id=0 role=LEADER term=3} for each change, {@code member id=0 election} when one begins,
  * {@code member id=0 commit=P} when the commit position moved, {@code member id=0 stopped} at a clean end, and
- * the services' audit lines. Errors go to stderr. SIGTERM and ClusterControl's SHUTDOWN and ABORT end it cleanly.
+ * the services' audit lines. With {@code --lag-commands} it obeys {@link LagCommands} for service 0. Errors go to stderr. SIGTERM and ClusterControl's SHUTDOWN and ABORT end it cleanly.
  */
 public final class Member {
     private static final String LOCAL_CONTROL_CHANNEL = "aeron:ipc?term-length=64k";
@@ -180,6 +180,9 @@ public final class Member {
     private ClusteredServiceContainer.Context container(
         final int serviceId, final File clusterDir, final Supplier<IdleStrategy> idle) {
         final LagHistogram lag = flags.recordsLag ? new LagHistogram() : null;
+        if (flags.obeysLagCommands && serviceId == 0) {
+            LagCommands.serve(lag);
+        }
         final Audit service =
             flags.isBurst ? new BurstAudit(flags.ballastLength, lag) : new Audit(flags.ballastLength, lag);
         service.delaySnapshots(flags.snapshotDelayNs);

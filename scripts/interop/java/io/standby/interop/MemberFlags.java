@@ -22,6 +22,7 @@ final class MemberFlags {
     final boolean recordsLag;
     /** How much longer every service takes over a snapshot. */
     final long snapshotDelayNs;
+    final boolean obeysLagCommands;
     final long logTermLength;
     final long ipcTermLength;
     final int segmentLength;
@@ -54,7 +55,8 @@ final class MemberFlags {
         serviceCount = flags.integer("services", 1);
         ballastLength = flags.integer("ballast", 0);
         isBurst = flags.isSet("burst-service");
-        recordsLag = flags.isSet("lag");
+        obeysLagCommands = flags.isSet("lag-commands");
+        recordsLag = flags.isSet("lag") || obeysLagCommands;
         snapshotDelayNs = TimeUnit.MILLISECONDS.toNanos(flags.size("snapshot-delay-ms", 0));
         // With 64 KiB a starved follower loses what the leader can still send again, and joins anew 10 s later.
         logTermLength = flags.size("term-length", 1024 * 1024);

@@ -20,7 +20,8 @@ import org.agrona.concurrent.IdleStrategy;
  *
  * <p>Prints {@code replay started recording=R counter=C archive=HOST:PORT}, the audit lines, and at the end
  * {@code lag service=0 count=N p50_us=...} and {@code replay position=P messages=N elapsed_ms=T cpu_ms=C}. Ends at
- * {@code --until-position}, after {@code --idle-ms} without a message, at the end of the replay, or on SIGTERM.
+ * {@code --until-position}, after {@code --idle-ms} without a message, at the end of the replay, or on SIGTERM. With
+ * {@code --commands} it obeys {@link LagCommands}.
  */
 public final class ReplayConsumer {
     private static final int REPLAY_STREAM_ID = 100;
@@ -38,6 +39,7 @@ public final class ReplayConsumer {
         final long idleLimitNs = TimeUnit.MILLISECONDS.toNanos(flags.size("idle-ms", Long.MAX_VALUE / 1_000_000));
         final long warmup = flags.size("warmup", 0);
         final int ballastLength = flags.integer("ballast", 0);
+        final boolean obeysCommands = flags.isSet("commands");
         final String idleName = flags.text("idle", "backoff");
         final ThreadingMode threading = ThreadingMode.valueOf(flags.text("threading", "shared").toUpperCase());
         final int mtuLength = flags.integer("mtu", 0);
@@ -82,6 +84,9 @@ public final class ReplayConsumer {
                     " counter=" + answer.commitPositionCounterId() + " archive=" + answer.archiveEndpoint());
 
                 final LogAudit audit = new LogAudit(ballastLength, warmup);
+                if (obeysCommands) {
+                    LagCommands.serve(audit.lag);
+                }
                 consume(subscription, audit, idle, untilPosition, idleLimitNs, isRunning);
                 audit.print();
                 Out.line("lag service=0 " + audit.lag);

@@ -1,0 +1,194 @@
+//! `backpressure`: what a standby that does not keep up costs the cluster's clients.
+//!
+//! A client sends at a fixed rate to a Java member, first with no standby, then with one whose service sleeps for a
+//! millisecond with every message, then with one that is stood still by SIGSTOP once it follows. The figures are the
+//! client's: how many messages a second came back, and the 99th percentile of the round trip from when a message should
+//! have left. Of the two standbys the worse one counts; each is told beside it.
+//!
+//! `back_pressure_events` are the times that one of the leader's senders met the end of a receiver's window, those of
+//! the streams to the standby itself apart: a window that nobody opens is what a stopped standby looks like.
+
+use crate::cluster::{Client, Cluster, await_some};
+use crate::error::BenchError;
+use crate::node::{Node, SLEEPING_AUDIT};
+use crate::process::Signal;
+use crate::report::{Case, Pairs, Session, Target};
+use consensus_tap::file::cnc::counters::{COMMIT_POSITION, RECORDED_POSITION};
+use hdrhistogram::Histogram;
+use std::collections::HashMap;
+use std::thread;
+use std::time::Duration;
+
+const THROUGHPUT: Case = Case {
+    bench: "backpressure",
+    case: "throughput",
+    unit: "messages/s",
+    peer: "no-standby",
+    target: Target::AtLeast(0.9),
+};
+const THROUGHPUT_STOPPED: Case = Case { case: "throughput_stopped", ..THROUGHPUT };
+const THROUGHPUT_SLEEPING: Case = Case { case: "throughput_sleeping", ..THROUGHPUT };
+const P99: Case = Case { case: "p99", unit: "us", target: Target::AtMost(1.25), ..THROUGHPUT };
+const P99_STOPPED: Case = Case { case: "p99_stopped", ..P99 };
+const P99_SLEEPING: Case = Case { case: "p99_sleeping", ..P99 };
+const EVENTS: Case =
+    Case { case: "back_pressure_events", unit: "events", target: Target::AtMost(1.0), ..THROUGHPUT };
+
+/// Runs every case.
+pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
+    let message_count = if session.is_quick() { MESSAGES_QUICK } else { MESSAGES };
+    let cluster = Cluster::start(1, MEMBER_FLAGS)?;
+    let mut bench = Bench { client: cluster.client(CLIENT_FLAGS)?, cluster: &cluster, message_count };
+    bench.client.send(WARM_UP_MESSAGES * 2, RATE)?;
+    let (mut alone, mut stopped, mut sleeping) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..session.pair_count() {
+        alone.push(bench.measure()?);
+        sleeping.push(bench.beside_sleeping()?);
+        stopped.push(bench.beside_stopped()?);
+    }
+
+    let worse: Vec<Outcome> =
+        stopped.iter().zip(&sleeping).map(|(stopped, sleeping)| stopped.worse(sleeping)).collect();
+    let throughput = |outcome: &Outcome| outcome.throughput;
+    report(session, &THROUGHPUT, &worse, &alone, throughput)?;
+    report(session, &THROUGHPUT_STOPPED, &stopped, &alone, throughput)?;
+    report(session, &THROUGHPUT_SLEEPING, &sleeping, &alone, throughput)?;
+    let p99 = |outcome: &Outcome| outcome.p99_us();
+    report(session, &P99, &worse, &alone, p99)?;
+    report(session, &P99_STOPPED, &stopped, &alone, p99)?;
+    report(session, &P99_SLEEPING, &sleeping, &alone, p99)?;
+    report(session, &EVENTS, &worse, &alone, |outcome| outcome.event_count as f64)?;
+    let histograms =
+        |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.round_trips.clone()).collect::<Vec<_>>();
+    let alone = histograms(&alone);
+    session.keep_histograms("stopped.no-standby", &histograms(&stopped), &alone)?;
+    session.keep_histograms("sleeping.no-standby", &histograms(&sleeping), &alone)
+}
+
+/// What the client met with, and the leader counted.
+#[derive(Clone, Debug)]
+struct Outcome {
+    throughput: f64,
+    round_trips: Histogram<u64>,
+    event_count: i64,
+}
+
+impl Outcome {
+    fn p99_us(&self) -> f64 {
+        self.round_trips.value_at_quantile(0.99) as f64 / 1e3
+    }
+
+    fn worse(&self, other: &Self) -> Self {
+        let slower = if self.p99_us() >= other.p99_us() { self } else { other };
+        Self {
+            throughput: self.throughput.min(other.throughput),
+            round_trips: slower.round_trips.clone(),
+            event_count: self.event_count.max(other.event_count),
+        }
+    }
+}
+
+fn report(
+    session: &mut Session,
+    case: &Case,
+    ours: &[Outcome],
+    theirs: &[Outcome],
+    figure: impl Fn(&Outcome) -> f64,
+) -> Result<(), BenchError> {
+    let mut pairs = Pairs::default();
+    ours.iter().zip(theirs).for_each(|(ours, theirs)| pairs.push(figure(ours), figure(theirs)));
+    session.report(case, &pairs)
+}
+
+#[derive(Debug)]
+struct Bench<'cluster> {
+    cluster: &'cluster Cluster,
+    client: Client,
+    message_count: u64,
+}
+
+impl Bench<'_> {
+    /// Sends at the rate, and then counts.
+    fn measure(&mut self) -> Result<Outcome, BenchError> {
+        self.client.send(WARM_UP_MESSAGES, RATE)?;
+        self.client.reset()?;
+        let before = self.back_pressure()?;
+        let duration = self.client.send(self.message_count, RATE)?;
+        let round_trips = self.client.round_trips()?;
+        let after = self.back_pressure()?;
+        let new_events =
+            |(sender, count): (&String, &i64)| (count - before.get(sender).copied().unwrap_or(0)).max(0);
+        Ok(Outcome {
+            throughput: self.message_count as f64 / duration.as_secs_f64(),
+            round_trips,
+            event_count: after.iter().map(new_events).sum(),
+        })
+    }
+
+    fn beside_sleeping(&mut self) -> Result<Outcome, BenchError> {
+        let flags = ["--service", SLEEPING_AUDIT, "--layout", "dedicated", "--idle", "backoff"];
+        let node = self.follow(&flags)?;
+        let outcome = self.measure()?;
+        // It would apply for minutes what it has recorded. That it has left the member is enough.
+        node.process().signal(Signal::Terminate)?;
+        thread::sleep(LEAVE_TIME);
+        self.end(node)?;
+        Ok(outcome)
+    }
+
+    fn beside_stopped(&mut self) -> Result<Outcome, BenchError> {
+        let node = self.follow(&[])?;
+        node.process().signal(Signal::Stop)?;
+        let outcome = self.measure()?;
+        node.process().signal(Signal::Continue)?;
+        node.process().signal(Signal::Terminate)?;
+        thread::sleep(LEAVE_TIME);
+        self.end(node)?;
+        Ok(outcome)
+    }
+
+    /// A node that has recorded all that is there.
+    fn follow(&self, flags: &[&str]) -> Result<Node, BenchError> {
+        let port = self.standby_port().to_string();
+        let node = Node::start(self.cluster, DIRECTORY, &[&["--port", &port], flags].concat())?;
+        let counters = node.counters()?;
+        let committed = self.cluster.counter(0, COMMIT_POSITION)?.unwrap_or(0);
+        await_some("recorded log in the node", FOLLOW_TIMEOUT, || {
+            let recorded = counters.find(RECORDED_POSITION.type_id, &[]).map_or(-1, |counter| counter.value);
+            Ok((recorded >= committed).then_some(()))
+        })?;
+        Ok(node)
+    }
+
+    fn end(&self, node: Node) -> Result<(), BenchError> {
+        drop(node);
+        self.cluster.files().remove(DIRECTORY)
+    }
+
+    /// How often each of the leader's senders met the end of a window, by its label.
+    fn back_pressure(&self) -> Result<HashMap<String, i64>, BenchError> {
+        let to_standby = format!(":{}", self.standby_port());
+        let counters = self.cluster.counters(0)?;
+        let senders = counters.counters().filter(|counter| counter.type_id == SENDER_BACK_PRESSURE_EVENTS);
+        Ok(senders
+            .filter(|counter| !counter.label.contains(&to_standby))
+            .map(|counter| (counter.label, counter.value))
+            .collect())
+    }
+
+    fn standby_port(&self) -> u16 {
+        self.cluster.peer_port()
+    }
+}
+
+const MEMBER_FLAGS: &[&str] = &["--term-length", "64m", "--segment-length", "128m"];
+const CLIENT_FLAGS: &[&str] = &["--size-min", "64", "--size-max", "256"];
+const RATE: u64 = 10_000;
+const MESSAGES: u64 = 10 * RATE;
+const MESSAGES_QUICK: u64 = 5 * RATE / 2;
+const WARM_UP_MESSAGES: u64 = RATE;
+/// `DRIVER_SENDER_BPE_TYPE_ID` of AeronCounters.java.
+const SENDER_BACK_PRESSURE_EVENTS: i32 = 13;
+const DIRECTORY: &str = "node";
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(20);
+const LEAVE_TIME: Duration = Duration::from_millis(300);
