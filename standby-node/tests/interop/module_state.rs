@@ -185,19 +185,19 @@ fn legitimate_differences(template_id: u16) -> Vec<&'static str> {
 /// The message with zeros where two members' snapshots differ as well, as [`LEGITIMATE_DIFFERENCES`] says.
 fn masked(message: &[u8]) -> Vec<u8> {
     // Within the block, behind the message's header of 8 bytes.
-    let ranges: &[std::ops::Range<usize>] = match template_id(message) {
+    let ranges: &[(usize, usize)] = match template_id(message) {
         // Counters of service 0 as they are: next id, pending capacity.
-        ConsensusModule::TEMPLATE_ID => &[8..16, 24..28],
+        ConsensusModule::TEMPLATE_ID => &[(8, 16), (24, 28)],
         // Pending capacity.
-        PendingMessageTracker::TEMPLATE_ID => std::slice::from_ref(&(16..20)),
+        PendingMessageTracker::TEMPLATE_ID => &[(16, 20)],
         // Leadership term, timestamp.
-        SessionMessage::TEMPLATE_ID => &[0..8, 16..24],
+        SessionMessage::TEMPLATE_ID => &[(0, 8), (16, 24)],
         ClusterSession::TEMPLATE_ID | SnapshotMarker::TEMPLATE_ID | Timer::TEMPLATE_ID => &[],
         other => panic!("template {other} in a consensus module's snapshot"),
     };
     let mut message = message.to_vec();
-    for range in ranges {
-        message[8 + range.start..8 + range.end].fill(0);
+    for &(from, to) in ranges {
+        message[8 + from..8 + to].fill(0);
     }
     message
 }
