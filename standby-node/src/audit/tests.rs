@@ -174,7 +174,7 @@ fn the_lag_is_recorded_for_messages_with_a_send_time_only() {
 #[test]
 fn status_fields_come_in_a_fixed_order() {
     let mut fields = StatusFields::new();
-    audit(0).status(&mut fields);
+    Audit::new(clock_at_5000).status(&mut fields);
     let names: Vec<_> = fields.iter().map(|(name, _)| name).collect();
     let lag = ["lag_p50_ns", "lag_p99_ns", "lag_p999_ns", "lag_max_ns", "lag_count"];
     assert_eq!(names, [&["hash", "count"][..], &lag].concat());
