@@ -270,7 +270,7 @@ mod tests {
             "RESULT bench=transport case=rtt_p50 unit=us ours=20.00 peer=udp theirs=10.00 ratio=2.000"
         );
         let spread = pairs.spread_line(&case(Target::AtMost(1.2)), false);
-        assert!(spread.ends_with("ratio=0.500..3.000 target=<=1.2 missed"), "{spread}");
+        assert!(spread.ends_with("ratio=0.5000..3.000 target=<=1.2 missed"), "{spread}");
     }
 
     #[test]
