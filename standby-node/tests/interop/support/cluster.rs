@@ -11,7 +11,7 @@ use super::ports::{BLOCK_LENGTH, Ports};
 use super::process::{Lines, Process};
 use super::scratch::Scratch;
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(60);
