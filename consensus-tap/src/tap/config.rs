@@ -86,7 +86,7 @@ pub struct TapConfig {
     pub message_timeout_ns: u64,
     /// How long a source may be ahead of us, by its own word, without sending us anything.
     pub progress_timeout_ns: u64,
-    /// How long a source may be silent on every channel before another is tried.
+    /// How long a source's archive may say nothing, and its replay stand still, before another is tried.
     pub source_timeout_ns: u64,
     /// Time between two heartbeat requests to the source.
     pub heartbeat_interval_ns: u64,

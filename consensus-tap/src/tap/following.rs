@@ -70,7 +70,7 @@ impl Tap {
 
     fn watch_silence(&mut self, verified: bool, now_ns: u64) {
         if now_ns > self.timers.source_alive_ns + self.config.source_timeout_ns {
-            return self.abandon("it has been silent on every channel", now_ns);
+            return self.abandon("its archive answers no more, and its replay stands still", now_ns);
         }
         // A leader cut off from its followers goes on recording what will never be committed; a follower
         // in a snapshot stands still as well. Either way another member may know more.

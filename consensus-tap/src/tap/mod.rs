@@ -171,7 +171,7 @@ struct Timers {
     heartbeat_ns: u64,
     source_position_ns: u64,
     refresh_ns: u64,
-    /// Last sign of life of the source, on any channel.
+    /// When its archive last answered, or its replay last moved.
     source_alive_ns: u64,
     /// When the replay last moved.
     progress_ns: u64,

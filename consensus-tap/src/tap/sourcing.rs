@@ -54,12 +54,14 @@ impl Tap {
     pub(super) fn on_messages(&mut self, now_ns: u64, recorder: &mut impl Recorder) {
         let mut inbox = std::mem::take(&mut self.inbox);
         inbox.drain(|key, bytes| {
-            self.timers.source_alive_ns = now_ns;
             if key.subscription == self.consensus_subscription {
                 self.on_consensus_message(bytes, now_ns, recorder);
             } else if let Some(archive) =
                 self.archive.as_mut().filter(|archive| archive.subscription == key.subscription)
             {
+                // Only the archive that knows our session answers here. A consensus module answers also when its
+                // whole member was restarted, and with it the archive that replayed to us.
+                self.timers.source_alive_ns = now_ns;
                 archive.client.on_message(bytes, now_ns);
             }
         });

@@ -127,7 +127,8 @@ pub struct Settings {
     #[arg(long, value_name = "TIME")]
     pub progress_timeout: Option<Span>,
 
-    /// How long a source may be silent on every channel before another is tried. [default: 5s]
+    /// How long a source's archive may say nothing, and its replay stand still, before another is tried.
+    /// [default: 5s]
     #[arg(long, value_name = "TIME")]
     pub source_timeout: Option<Span>,
 
