@@ -297,6 +297,7 @@ fn scripts() {
     write("tap_conversation", "from-the-beginning", &[1]);
     let falsified: Vec<u8> = (0..600_u32).flat_map(|at| [0, 0, 0, (at * 37 % 256) as u8]).collect();
     write("tap_conversation", "falsified", &falsified);
+    write("tap_conversation", "falsified-with-a-slow-disk", &[&[0x10], falsified.as_slice()].concat());
 }
 
 fn status_message_of(flags: u8) -> StatusMessage {

@@ -5,6 +5,7 @@
 //! something that the tap was waiting for. The script's bytes say what happens to each datagram; where it is at its
 //! end, everything arrives as it is.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use consensus_tap::archive::Credentials;
@@ -51,13 +52,16 @@ pub fn tap_conversation(bytes: &[u8]) {
     if choice & 1 != 0 {
         config.replay_start = ReplayStart::Beginning;
     }
+    // A slow disk: answers come when their source may be gone.
+    let delay_rounds = if choice & 0x10 != 0 { 300 } else { 0 };
+    let mut actions = VecDeque::new();
     let mut tap = Tap::new(config, 7);
     let mut recorder = MemoryRecorder::default();
     let mut member = Member::new(tap_address);
     tap.start(None, now_ns);
 
     let mut rounds_after_script = 0;
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
         now_ns += TICK_NS;
         let mut to_member = Vec::new();
         tap.on_timeout(now_ns, &mut recorder);
@@ -71,6 +75,9 @@ pub fn tap_conversation(bytes: &[u8]) {
             });
         }
         while let Some(action) = tap.poll_action() {
+            actions.push_back((round + delay_rounds, action));
+        }
+        while let Some((_, action)) = actions.pop_front_if(|(due_round, _)| *due_round <= round) {
             on_action(action, &mut tap, &mut recorder, member_address, now_ns);
         }
         recorder.check();
@@ -136,10 +143,10 @@ fn on_action(
     match action {
         TapAction::Resolve { token, .. } => tap.on_resolved(token, Some(member_address), now_ns),
         TapAction::OpenSnapshot { index, descriptor, .. } => {
-            recorder.snapshots.truncate(index);
-            assert_eq!(recorder.snapshots.len(), index, "snapshots are opened in order");
-            recorder.snapshots.push(MemoryLog::new(descriptor.start_position));
-            tap.on_recording_opened(RecordingKey::Snapshot(index), now_ns);
+            if tap.on_recording_opened(RecordingKey::Snapshot(index), now_ns) {
+                assert_eq!(recorder.snapshots.len(), index, "snapshots are opened in order");
+                recorder.snapshots.push(MemoryLog::new(descriptor.start_position));
+            }
         }
         TapAction::SnapshotsRecorded | TapAction::DiscardSnapshots => recorder.snapshots.clear(),
         TapAction::OpenLog { start_position, .. } => {

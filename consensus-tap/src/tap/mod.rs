@@ -273,8 +273,9 @@ impl Tap {
         }
     }
 
-    /// A recording that was asked for is open.
-    pub fn on_recording_opened(&mut self, key: RecordingKey, now_ns: u64) {
+    /// A recording that was asked for is open. Returns whether it is still wanted: the source for which a snapshot's
+    /// recording was asked for may have been given up since.
+    pub fn on_recording_opened(&mut self, key: RecordingKey, now_ns: u64) -> bool {
         match key {
             RecordingKey::Log => self.on_log_opened(now_ns),
             RecordingKey::Snapshot(index) => self.on_snapshot_opened(index, now_ns),

@@ -269,10 +269,10 @@ impl Tap {
         }
     }
 
-    pub(super) fn on_snapshot_opened(&mut self, index: usize, now_ns: u64) {
-        let Phase::Fetching(fetch) = &mut self.phase else { return };
-        let FetchStep::Opening { descriptor } = &fetch.step else { return };
-        let Some(archive) = self.archive.as_mut().filter(|_| fetch.index() == index) else { return };
+    pub(super) fn on_snapshot_opened(&mut self, index: usize, now_ns: u64) -> bool {
+        let Phase::Fetching(fetch) = &mut self.phase else { return false };
+        let FetchStep::Opening { descriptor } = &fetch.step else { return false };
+        let Some(archive) = self.archive.as_mut().filter(|_| fetch.index() == index) else { return false };
         let session_id = next_random(&mut self.random) as i32;
         let subscription = self.endpoint.add_subscription(SubscriptionParams {
             receive_window_length: self.config.receive_window_length,
@@ -293,11 +293,13 @@ impl Tap {
             now_ns,
         );
         let Some(correlation_id) = self.asked(asked, now_ns) else {
-            return self.endpoint.remove_subscription(subscription, now_ns);
+            self.endpoint.remove_subscription(subscription, now_ns);
+            return false;
         };
         if let Phase::Fetching(fetch) = &mut self.phase {
             fetch.step = FetchStep::Replaying { descriptor, subscription, correlation_id, since_ns: now_ns };
         }
+        true
     }
 
     /// Goes on to the next recording of the set when the current one has arrived whole.
@@ -363,12 +365,14 @@ impl Tap {
         self.phase = Phase::Opening { descriptor: Box::new(descriptor) };
     }
 
-    pub(super) fn on_log_opened(&mut self, _now_ns: u64) {
+    pub(super) fn on_log_opened(&mut self, _now_ns: u64) -> bool {
+        let is_wanted = matches!(self.phase, Phase::Opening { .. });
         if let Phase::Opening { descriptor } = &self.phase {
             let descriptor = (**descriptor).clone();
             self.fetched_log_position = None;
             self.refresh(descriptor);
         }
+        is_wanted
     }
 
     /// Counter ids are recycled when a consensus module restarts, and the archive checks nothing: the id that

@@ -91,6 +91,7 @@ impl Conductor {
                 self.snapshot_rows.clear();
                 self.history.discard_snapshots(writers);
             }
+            ReceiverRequest::SnapshotUnwanted(writer) => self.history.discard_snapshots(vec![*writer]),
             ReceiverRequest::RecordFailed { reason } => self.fail(reason),
         }
         Ok(())

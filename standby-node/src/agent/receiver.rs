@@ -63,6 +63,8 @@ pub enum ReceiverRequest {
     SnapshotsRecorded(Vec<RecordingWriter>),
     /// The snapshot set was given up: what was written of it.
     SnapshotsDiscarded(Vec<RecordingWriter>),
+    /// A snapshot's recording was opened after its source had been given up.
+    SnapshotUnwanted(Box<RecordingWriter>),
     /// Writing a recording failed.
     RecordFailed {
         /// In words.
@@ -76,6 +78,8 @@ pub struct Receiver<Io> {
     tap: Tap,
     io: Io,
     recordings: Recordings,
+    /// Recordings of snapshots that came too late, on their way back.
+    unwanted: Vec<RecordingWriter>,
     commands: Consumer<ReceiverCommand>,
     requests: Producer<ReceiverRequest>,
     /// A request for which the ring had no room yet.
@@ -101,6 +105,7 @@ impl<Io: DatagramIo> Receiver<Io> {
             tap,
             io,
             recordings: Recordings::default(),
+            unwanted: Vec::new(),
             commands,
             requests,
             waiting: None,
@@ -117,8 +122,13 @@ impl<Io: DatagramIo> Receiver<Io> {
             ReceiverCommand::Start { snapshot_position } => self.tap.start(snapshot_position, now_ns),
             ReceiverCommand::Resolved { token, address } => self.tap.on_resolved(token, address, now_ns),
             ReceiverCommand::Opened { key, writer } => {
-                self.recordings.open(key, *writer);
-                self.tap.on_recording_opened(key, now_ns);
+                let is_wanted = self.tap.on_recording_opened(key, now_ns);
+                match key {
+                    // Its source may have been given up meanwhile: the next set begins at index 0 again.
+                    RecordingKey::Snapshot(_) if !is_wanted => self.unwanted.push(*writer),
+                    // The services read the log from now on, whoever it will come from.
+                    _ => self.recordings.open(key, *writer),
+                }
             }
             ReceiverCommand::Failed { reason } => self.tap.on_recording_failed(reason, now_ns),
             ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id } => {
@@ -165,9 +175,14 @@ impl<Io: DatagramIo> Receiver<Io> {
     /// Passes requests on, one at a time and in order.
     fn request(&mut self) -> usize {
         if self.waiting.is_none() {
-            self.waiting = match self.recordings.take_failure() {
-                Some(failure) => Some(ReceiverRequest::RecordFailed { reason: failure.to_string() }),
-                None => self.tap.poll_action().map(|action| match action {
+            let failure = self.recordings.take_failure();
+            self.waiting = match (failure, self.unwanted.pop()) {
+                (Some(failure), unwanted) => {
+                    self.unwanted.extend(unwanted);
+                    Some(ReceiverRequest::RecordFailed { reason: failure.to_string() })
+                }
+                (None, Some(writer)) => Some(ReceiverRequest::SnapshotUnwanted(Box::new(writer))),
+                (None, None) => self.tap.poll_action().map(|action| match action {
                     TapAction::SnapshotsRecorded => {
                         ReceiverRequest::SnapshotsRecorded(self.recordings.take_snapshots())
                     }
