@@ -12,6 +12,7 @@ use rtrb::{Consumer, Producer};
 use super::module_follower::ModuleFollower;
 use super::receiver::{ReceiverCommand, ReceiverRequest};
 use super::storage::{ServedLog, StorageJob, StorageReply};
+use super::throttle::Throttle;
 use super::{Agent, AgentError};
 use crate::service_start::ServiceStart;
 use crate::signs_of_life::SignsOfLife;
@@ -55,6 +56,11 @@ pub struct Conductor {
     snapshot_rows: Vec<SnapshotEntry>,
     log: Option<RecordingPlace>,
     sign_of_life_due_ns: u64,
+    /// Sources that were given up are tried again for as long as they are down.
+    sources_lost: Throttle,
+    now_ns: u64,
+    /// Nothing more is opened.
+    failed: bool,
 }
 
 impl Conductor {
@@ -76,6 +82,9 @@ impl Conductor {
             snapshot_rows: Vec::new(),
             log: None,
             sign_of_life_due_ns: 0,
+            sources_lost: Throttle::default(),
+            now_ns: 0,
+            failed: false,
         }
     }
 
@@ -84,15 +93,23 @@ impl Conductor {
             ReceiverRequest::Tap(action) => self.on_action(action)?,
             ReceiverRequest::SnapshotsRecorded(writers) => {
                 let rows = std::mem::take(&mut self.snapshot_rows);
-                let set = self.history.publish_snapshots(&rows, writers)?;
-                tracing::info!(position = set.log_position, "snapshots of the members recorded");
+                match self.history.publish_snapshots(&rows, writers) {
+                    Ok(set) => {
+                        tracing::info!(position = set.log_position, "snapshots of the members recorded");
+                    }
+                    Err(error) => self.fail(error.to_string()),
+                }
             }
             ReceiverRequest::SnapshotsDiscarded(writers) => {
                 self.snapshot_rows.clear();
                 self.history.discard_snapshots(writers);
             }
             ReceiverRequest::SnapshotUnwanted(writer) => self.history.discard_snapshots(vec![*writer]),
-            ReceiverRequest::RecordFailed { reason } => self.fail(reason),
+            ReceiverRequest::RecordFailed { reason } => {
+                // The tap has halted by itself and knows no more than that; here is why.
+                tracing::error!(reason, "cannot record");
+                self.fail(reason);
+            }
         }
         Ok(())
     }
@@ -105,6 +122,8 @@ impl Conductor {
                     self.command(ReceiverCommand::Resolved { token, address: None });
                 }
             }
+            // Asked for before the tap heard that following has ended.
+            TapAction::OpenSnapshot { .. } | TapAction::OpenLog { .. } if self.failed => {}
             TapAction::OpenSnapshot { index, row, descriptor } => {
                 self.snapshot_rows.truncate(index);
                 match self.history.create_snapshot(&descriptor) {
@@ -162,8 +181,11 @@ impl Conductor {
         let NewLeadershipTermEvent { leadership_term_id, leader_member_id, term_base_log_position, .. } =
             *term;
         tracing::info!(leadership_term_id, leader_member_id, term_base_log_position, "new leadership term");
-        if let Some(log) = &self.log {
-            self.history.on_leadership_term(log.recording_id(), term)?;
+        // A row that a full disk refused is entered at the next start, when the term is read again.
+        if let Some(log) = &self.log
+            && let Err(error) = self.history.on_leadership_term(log.recording_id(), term)
+        {
+            self.fail(error.to_string());
         }
         self.command(ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id });
         Ok(())
@@ -171,6 +193,7 @@ impl Conductor {
 
     /// Following ends, the node stays: its files are kept, its services hold their state.
     fn fail(&mut self, reason: String) {
+        self.failed = true;
         self.life.record_error(&reason);
         self.command(ReceiverCommand::Failed { reason });
     }
@@ -188,8 +211,12 @@ impl Conductor {
                 tracing::info!(member_id, replay_position, "following");
             }
             TapReport::SourceLost { endpoint, reason } => {
-                tracing::warn!(%endpoint, reason, "candidate given up");
-                self.life.record_error(&format!("{endpoint}: {reason}"));
+                let text = format!("{endpoint}: {reason}");
+                if let Some(repeated) = self.sources_lost.admit(&text, self.now_ns) {
+                    tracing::warn!(%endpoint, reason, repeated, "candidate given up");
+                }
+                // The error log counts for itself.
+                self.life.record_error(&text);
             }
             TapReport::SourcesBehind { position, limit } => {
                 let text = format!(
@@ -222,20 +249,7 @@ impl Conductor {
         }
     }
 
-    fn follow(&mut self) -> Result<usize, AgentError> {
-        let work = self.module.do_work()?;
-        let terms: Vec<NewLeadershipTermEvent> = self.module.drain_terms().collect();
-        terms.iter().try_for_each(|term| self.on_term(term))?;
-        Ok(work)
-    }
-}
-
-impl Agent for Conductor {
-    fn name(&self) -> &str {
-        "conductor"
-    }
-
-    fn on_start(&mut self) -> Result<(), AgentError> {
+    fn start(&mut self) -> Result<(), AgentError> {
         let mut snapshot_position = None;
         match self.history.recover_log()? {
             Some(log) => {
@@ -253,8 +267,31 @@ impl Agent for Conductor {
         Ok(())
     }
 
+    fn follow(&mut self) -> Result<usize, AgentError> {
+        let work = self.module.do_work()?;
+        let terms: Vec<NewLeadershipTermEvent> = self.module.drain_terms().collect();
+        terms.iter().try_for_each(|term| self.on_term(term))?;
+        Ok(work)
+    }
+}
+
+impl Agent for Conductor {
+    fn name(&self) -> &str {
+        "conductor"
+    }
+
+    fn on_start(&mut self) -> Result<(), AgentError> {
+        let started = self.start();
+        if started.is_err() {
+            // Nobody shall take a node that did not come up for one that is about to.
+            self.life.terminate();
+        }
+        started
+    }
+
     fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
         let mut work = 0;
+        self.now_ns = now_ns;
         if let Ok(request) = self.rings.requests.pop() {
             self.on_request(request)?;
             work += 1;

@@ -9,6 +9,7 @@ pub mod receiver;
 pub mod runner;
 pub mod service;
 pub mod storage;
+pub mod throttle;
 
 use std::error::Error;
 

@@ -6,11 +6,15 @@ use std::time::Duration;
 use consensus_tap::channel::HostPort;
 use rtrb::{Consumer, Producer};
 
+use super::throttle::Throttle;
 use super::{Agent, AgentError};
 use crate::store::counters::Counter;
 use crate::store::durability::DurabilityFile;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::segment_preparer::SegmentPreparer;
+
+/// A disk that is full now may have room again in a second, not in a millisecond.
+const PREPARE_RETRY_NS: u64 = 1_000_000_000;
 
 /// What the conductor asks for.
 #[derive(Debug)]
@@ -67,7 +71,9 @@ pub struct Storage {
     sync_interval_ns: u64,
     sync_due_ns: u64,
     wants_ipv6: bool,
-    failed: bool,
+    /// When a next segment that could not be prepared is tried again.
+    prepare_due_ns: u64,
+    failures: Throttle,
 }
 
 impl Storage {
@@ -88,39 +94,47 @@ impl Storage {
             sync_interval_ns: sync_interval.map_or(0, |interval| interval.as_nanos() as u64),
             sync_due_ns: 0,
             wants_ipv6,
-            failed: false,
+            prepare_due_ns: 0,
+            failures: Throttle::default(),
         }
     }
 
-    fn on_job(&mut self, job: StorageJob) {
+    fn on_job(&mut self, job: StorageJob, now_ns: u64) {
         match job {
             StorageJob::Resolve { token, endpoint } => {
-                let address = self.resolve(&endpoint);
+                let address = self.resolve(&endpoint, now_ns);
                 self.reply(StorageReply::Resolved { token, address });
             }
             StorageJob::Serve(log) => self.log = Some(log),
         }
     }
 
-    fn resolve(&self, endpoint: &HostPort) -> Option<SocketAddr> {
+    fn resolve(&mut self, endpoint: &HostPort, now_ns: u64) -> Option<SocketAddr> {
         let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
         match looked_up {
             Ok(mut addresses) => addresses.find(|address| address.is_ipv6() == self.wants_ipv6),
             Err(error) => {
-                tracing::warn!(%endpoint, %error, "cannot look up");
+                let text = format!("{endpoint}: {error}");
+                if let Some(repeated) = self.failures.admit(&text, now_ns) {
+                    tracing::warn!(%endpoint, %error, repeated, "cannot look up");
+                }
                 None
             }
         }
     }
 
-    fn prepare(&mut self) -> usize {
+    fn prepare(&mut self, now_ns: u64) -> usize {
+        if now_ns < self.prepare_due_ns {
+            return 0;
+        }
         let Some(log) = self.log.as_mut() else { return 0 };
         match log.preparer.do_work() {
             Ok(work) => work,
             // The writer, should it come that far, tries for itself and fails for good.
             Err(error) => {
-                if !std::mem::replace(&mut self.failed, true) {
-                    tracing::error!(%error, "cannot prepare the next segment of the log");
+                self.prepare_due_ns = now_ns + PREPARE_RETRY_NS;
+                if let Some(repeated) = self.failures.admit(&error.to_string(), now_ns) {
+                    tracing::error!(%error, repeated, "cannot prepare the next segment of the log");
                 }
                 0
             }
@@ -171,10 +185,10 @@ impl Agent for Storage {
     fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
         let mut work = 0;
         while let Ok(job) = self.jobs.pop() {
-            self.on_job(job);
+            self.on_job(job, now_ns);
             work += 1;
         }
-        work += self.prepare();
+        work += self.prepare(now_ns);
         self.sync(now_ns);
         Ok(work)
     }
