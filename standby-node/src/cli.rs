@@ -1,6 +1,6 @@
 //! The operator's verbs. A user's binary calls [`main`] with its own services and has all of them.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -89,7 +89,8 @@ pub fn main(services: ServiceFactory) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(message) => {
-            eprintln!("standby-node: {message}");
+            // Where even this cannot be written, the exit code is all that is left to say.
+            let _ = writeln!(std::io::stderr(), "standby-node: {message}");
             ExitCode::FAILURE
         }
     }
@@ -141,20 +142,28 @@ fn status(args: &StatusArgs) -> Result<ExitCode, String> {
             .map_err(|error| format!("--max-lag: {error}"))?;
         let problems = report.problems(CheckLimits { lag_bytes: args.max_lag_bytes, lag });
         for problem in &problems {
-            println!("{problem}");
+            print(&format!("{problem}\n"))?;
         }
         return Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
+        print(&(serde_json::to_string_pretty(&report).map_err(|error| error.to_string())? + "\n"))?;
     } else {
-        print!("{}", report.to_text());
+        print(&report.to_text())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn reseed(args: &ReseedArgs) -> Result<ExitCode, String> {
     let moved = crate::store::reseed::move_aside(&args.dir).map_err(|error| error.to_string())?;
-    println!("history moved to {}; the next `run` begins again from the members", moved.display());
+    print(&format!("history moved to {}; the next `run` begins again from the members\n", moved.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output, which may be a full disk or a pipe that nobody reads any more.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot write to standard output: {error}"))
 }

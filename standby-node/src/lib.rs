@@ -4,6 +4,7 @@
 //! verb with them. [`topology`] shows which agent runs where.
 #![deny(unsafe_code)]
 
+mod advice;
 pub mod agent;
 pub mod audit;
 pub mod cli;

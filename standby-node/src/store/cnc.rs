@@ -12,6 +12,7 @@ use consensus_tap::file::cnc::{
 use super::counters::{Counter, CounterRecord, CountersManager, CountersReader};
 use super::directory::Holder;
 use super::error_log::{ErrorEntry, ErrorLog, read_errors};
+use crate::advice::next_step;
 use crate::sys::mapped::{MapError, MappedFile, SharedFile};
 
 /// Name of the file in its directory.
@@ -55,7 +56,7 @@ pub enum CncError {
     #[error(transparent)]
     Map(#[from] MapError),
     /// The directory could not be made, or an old file not be removed.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}; {}", next_step(source))]
     Io {
         /// What was tried.
         action: &'static str,

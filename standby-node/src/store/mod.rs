@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 use consensus_tap::file::recording_log::RowError;
 use consensus_tap::file::{Edit, FormatError};
 
+use crate::advice::next_step;
+
 /// What must be on the disk before a call returns; Aeron's file sync levels.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum SyncLevel {
@@ -131,6 +133,12 @@ pub enum StoreError {
         /// What is there.
         found: &'static str,
     },
+    /// There is no history to move aside.
+    #[error("{}: no node has run here, so there is nothing to move aside; check --dir", path.display())]
+    NoHistory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The catalog has reached 2 GiB.
     #[error("{}: the catalog is full at {} bytes; purge recordings and run `ArchiveTool compact`", path.display(), i32::MAX)]
     CatalogFull {
@@ -143,21 +151,6 @@ impl StoreError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }
-    }
-}
-
-fn next_step(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "let the user of this process read and write there",
-        io::ErrorKind::ReadOnlyFilesystem => "mount the file system read-write, or choose another directory",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free space on this file system, then start the node again"
-        }
-        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists => {
-            "move away what stands in its place"
-        }
-        io::ErrorKind::NotFound => "check the path",
-        _ => "see the system log",
     }
 }
 

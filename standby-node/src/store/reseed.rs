@@ -10,8 +10,13 @@ use crate::sys::clock;
 /// directory. Nothing is deleted: what to keep of it is the operator's decision.
 ///
 /// # Errors
-/// [`StoreError::Locked`] while the node runs; [`StoreError::Io`].
+/// [`StoreError::NoHistory`] when no node has run in `root`; [`StoreError::Locked`] while one runs;
+/// [`StoreError::Io`].
 pub fn move_aside(root: &Path) -> Result<PathBuf, StoreError> {
+    // Opening the directory would create it, and what a typing error names must not look like a node's.
+    if !root.join("cluster").is_dir() {
+        return Err(StoreError::NoHistory { path: root.to_owned() });
+    }
     let now_ms = clock::epoch_ms();
     let directory = NodeDirectory::open(root, now_ms)?;
     let aside = directory.root().join(format!("before-reseed-{now_ms}"));

@@ -8,6 +8,7 @@ use consensus_tap::file::segment::{
     PREPARED_SUFFIX, RecordingGeometry, ScanEnd, SegmentName, last_frame_may_be_torn, scan,
 };
 
+use crate::advice::next_step;
 use crate::sys::mapped::{MapError, MappedFile, PAGE_LENGTH, Published, SegmentMap};
 
 /// Why the segment files of a recording cannot be used.
@@ -17,7 +18,7 @@ pub enum SegmentError {
     #[error(transparent)]
     Map(#[from] MapError),
     /// The directory could not be read or changed.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}; {}", next_step(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -51,7 +52,7 @@ pub enum SegmentError {
     /// Something that is no frame of the recording lies where the next frame should be.
     #[error(
         "{path} is damaged at offset {offset} (position {position}): no frame of this recording, nor its \
-             end; run `archive verify`"
+             end; `ArchiveTool verify` of Aeron tells more, `reseed` begins again from the members"
     )]
     Damaged {
         /// The file.
@@ -62,7 +63,10 @@ pub enum SegmentError {
         position: i64,
     },
     /// A position that was said to be the end of a frame is not.
-    #[error("position {position} is not at the boundary of a frame in {path}: run `archive verify`")]
+    #[error(
+        "position {position} is not at the boundary of a frame in {path}: restore the \
+             file, or begin again from the members with `reseed`"
+    )]
     NotAFrameBoundary {
         /// The file.
         path: PathBuf,

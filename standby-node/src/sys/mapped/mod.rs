@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
+use crate::advice::next_step;
+
 pub use segment::{Published, SegmentMap, SegmentView};
 pub use shared::SharedFile;
 
@@ -49,7 +51,7 @@ enum Access {
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
     /// A system call failed.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}; {}", next_step(source))]
     Io {
         /// What was tried.
         action: &'static str,
