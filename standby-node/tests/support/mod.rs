@@ -1,0 +1,3 @@
+//! Runs the shipped binary without a cluster.
+
+pub(crate) mod node;
