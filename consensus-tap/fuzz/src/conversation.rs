@@ -156,7 +156,7 @@ fn on_action(
             }
             assert!(recorder.log.is_none(), "a log is opened once");
             recorder.log = Some(MemoryLog::new(start_position));
-            tap.on_recording_opened(RecordingKey::Log, now_ns);
+            assert!(tap.on_recording_opened(RecordingKey::Log, now_ns), "a log that is open is kept");
         }
         TapAction::Report(TapReport::Halted { reason, .. } | TapReport::SourceLost { reason, .. }) => {
             assert!(!reason.is_empty());

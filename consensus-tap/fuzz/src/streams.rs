@@ -108,7 +108,7 @@ pub fn tap_datagrams(bytes: &[u8]) {
         }
         if step & 4 != 0 {
             // Answers to what was never asked, as after a source was given up.
-            tap.on_recording_opened(RecordingKey::Snapshot(0), now_ns);
+            assert!(!tap.on_recording_opened(RecordingKey::Snapshot(0), now_ns), "nobody asked for it");
             tap.on_leadership_term(i64::from(step), 1);
         }
     }

@@ -108,6 +108,8 @@ impl ArchiveLink {
     /// Says goodbye as far as the connection allows, and leaves.
     pub(super) fn close(&mut self, endpoint: &mut Endpoint, now_ns: u64) {
         if let Some(publication) = self.publication.take() {
+            // What closing takes back must be said before: the end of a replay.
+            self.send(publication, endpoint);
             self.client.close();
             self.send(publication, endpoint);
             endpoint.close_publication(publication, now_ns);

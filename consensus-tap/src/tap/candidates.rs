@@ -12,13 +12,37 @@ pub(super) struct Candidates {
     endpoints: Vec<HostPort>,
     next: usize,
     refused: usize,
+    purged: usize,
+    ineligible: usize,
     pause_ns: u64,
+}
+
+/// Why an endpoint would not do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// It did not answer, or is no source for us now.
+    Unusable,
+    /// It is not of the kind that may be followed.
+    Ineligible,
+    /// It no longer has the log that would continue ours.
+    Purged,
+}
+
+/// What follows from a refusal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Turn {
+    /// How long to wait before the next is asked.
+    pub(super) pause_ns: u64,
+    /// Every endpoint was refused since the last that served us, or since the last round.
+    pub(super) is_round_over: bool,
+    /// Each of them that may be followed for having purged its log.
+    pub(super) is_all_purged: bool,
 }
 
 impl Candidates {
     pub(super) fn new(endpoints: Vec<HostPort>) -> Self {
         assert!(!endpoints.is_empty(), "a tap needs at least one consensus endpoint");
-        Self { endpoints, next: 0, refused: 0, pause_ns: PAUSE_MIN_NS }
+        Self { endpoints, next: 0, refused: 0, purged: 0, ineligible: 0, pause_ns: PAUSE_MIN_NS }
     }
 
     /// Adds an endpoint that a member named, once.
@@ -28,28 +52,40 @@ impl Candidates {
         }
     }
 
+    /// Whether there is more than one.
+    pub(super) fn is_choice(&self) -> bool {
+        self.endpoints.len() > 1
+    }
+
     /// The endpoint to ask now.
     pub(super) fn current(&self) -> &HostPort {
         &self.endpoints[self.next]
     }
 
-    /// The current endpoint would not do: moves on, and says how long to wait before asking the next.
-    pub(super) fn refuse(&mut self) -> u64 {
+    /// The current endpoint would not do: moves on.
+    pub(super) fn refuse(&mut self, verdict: Verdict) -> Turn {
         self.next = (self.next + 1) % self.endpoints.len();
         self.refused += 1;
+        self.purged += usize::from(verdict == Verdict::Purged);
+        self.ineligible += usize::from(verdict == Verdict::Ineligible);
         if self.refused < self.endpoints.len() {
-            return 0;
+            return Turn { pause_ns: 0, is_round_over: false, is_all_purged: false };
         }
-        self.refused = 0;
-        let pause_ns = self.pause_ns;
-        self.pause_ns = (pause_ns * 2).min(PAUSE_MAX_NS);
-        pause_ns
+        let is_all_purged = self.purged > 0 && self.purged + self.ineligible == self.refused;
+        let turn = Turn { pause_ns: self.pause_ns, is_round_over: true, is_all_purged };
+        self.begin_round();
+        self.pause_ns = (self.pause_ns * 2).min(PAUSE_MAX_NS);
+        turn
     }
 
     /// The current endpoint served us: the next round starts without haste or grudge.
     pub(super) fn served(&mut self) {
-        self.refused = 0;
+        self.begin_round();
         self.pause_ns = PAUSE_MIN_NS;
+    }
+
+    fn begin_round(&mut self) {
+        (self.refused, self.purged, self.ineligible) = (0, 0, 0);
     }
 }
 
@@ -67,14 +103,33 @@ mod tests {
     #[test]
     fn asks_every_endpoint_at_once_and_pauses_only_after_a_whole_round() {
         let mut candidates = Candidates::new(vec![endpoint("a:1"), endpoint("b:1")]);
-        assert_eq!(candidates.refuse(), 0);
+        let pause_ns = |candidates: &mut Candidates| candidates.refuse(Verdict::Unusable).pause_ns;
+        assert_eq!(pause_ns(&mut candidates), 0);
         assert_eq!(candidates.current(), &endpoint("b:1"));
-        assert_eq!(candidates.refuse(), PAUSE_MIN_NS);
-        assert_eq!(candidates.refuse(), 0);
-        assert_eq!(candidates.refuse(), 2 * PAUSE_MIN_NS);
+        assert_eq!(pause_ns(&mut candidates), PAUSE_MIN_NS);
+        assert_eq!(pause_ns(&mut candidates), 0);
+        assert_eq!(pause_ns(&mut candidates), 2 * PAUSE_MIN_NS);
         candidates.served();
-        assert_eq!(candidates.refuse(), 0);
-        assert_eq!(candidates.refuse(), PAUSE_MIN_NS);
+        assert_eq!(pause_ns(&mut candidates), 0);
+        assert_eq!(pause_ns(&mut candidates), PAUSE_MIN_NS);
+    }
+
+    #[test]
+    fn all_have_purged_only_when_every_endpoint_of_the_round_said_so() {
+        let mut candidates = Candidates::new(vec![endpoint("a:1"), endpoint("b:1")]);
+        assert!(!candidates.refuse(Verdict::Purged).is_round_over);
+        assert!(!candidates.refuse(Verdict::Unusable).is_all_purged);
+        candidates.refuse(Verdict::Purged);
+        assert!(candidates.refuse(Verdict::Ineligible).is_all_purged, "of those that may be followed");
+        candidates.refuse(Verdict::Ineligible);
+        assert!(!candidates.refuse(Verdict::Ineligible).is_all_purged, "none said so");
+    }
+
+    #[test]
+    fn a_list_of_members_without_end_is_not_believed() {
+        let mut candidates = Candidates::new(vec![endpoint("a:1")]);
+        (1..1000).for_each(|port| candidates.add(endpoint(&format!("b:{port}"))));
+        assert_eq!(candidates.endpoints.len(), ENDPOINTS_MAX);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) struct ConsensusLink {
     challenge_answer: Option<ChallengeAnswer>,
     deadline_ns: u64,
     connected: bool,
+    response_channel: String,
     message: Vec<u8>,
 }
 
@@ -80,6 +81,7 @@ impl ConsensusLink {
             challenge_answer: None,
             deadline_ns: now_ns + config.connect_timeout_ns,
             connected: false,
+            response_channel: format!("aeron:udp?endpoint={}", config.response_endpoint),
             message: Vec::new(),
         }
     }
@@ -164,7 +166,7 @@ impl ConsensusLink {
 
     fn encode(&mut self, query: Query, correlation_id: i64, config: &TapConfig) {
         self.message.clear();
-        let response_channel = format!("aeron:udp?endpoint={}", config.response_endpoint);
+        let response_channel = self.response_channel.as_str();
         let encoded_credentials = Secret(config.cluster_credentials.initial());
         match query {
             Query::Backup => BackupQuery {
@@ -172,14 +174,14 @@ impl ConsensusLink {
                 response_stream_id: config.consensus_stream_id,
                 version: CLUSTER_PROTOCOL_VERSION,
                 log_position: ANY_LOG_POSITION,
-                response_channel: &response_channel,
+                response_channel,
                 encoded_credentials,
             }
             .encode(&mut self.message),
             Query::Heartbeat => HeartbeatRequest {
                 correlation_id,
                 response_stream_id: config.consensus_stream_id,
-                response_channel: &response_channel,
+                response_channel,
                 encoded_credentials,
             }
             .encode(&mut self.message),

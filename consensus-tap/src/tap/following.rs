@@ -1,7 +1,7 @@
 //! While the log arrives: the source's position, its signs of life, and what its archive refuses.
 
 use super::consensus_link::Query;
-use super::log_replay::OVERLAP_LENGTH;
+use super::replaying::ReplayAnswer;
 use super::snapshot_fetch::FetchStep;
 use super::{Phase, Recorder, RecordingKey, SECOND_NS, Tap, TapReport, TapState};
 use crate::archive::CorrelationId;
@@ -9,6 +9,8 @@ use crate::codec::archive_control::ArchiveErrorCode;
 
 /// How long every source may be behind us before an operator is told.
 const BEHIND_ALARM_NS: u64 = 60 * SECOND_NS;
+/// A source that neither answers nor sends is left after so many progress timeouts, if there are others.
+const UNANSWERED_PROGRESS_TIMEOUTS: u64 = 3;
 /// How often the source is asked whether it is still of the wanted kind; a new term asks at once.
 const REFRESH_INTERVAL_NS: u64 = 10 * SECOND_NS;
 
@@ -18,8 +20,10 @@ impl Tap {
         self.timers.refresh_ns = now_ns + REFRESH_INTERVAL_NS;
         self.timers.source_position_ns = now_ns;
         self.timers.source_alive_ns = now_ns;
+        self.timers.answered_ns = now_ns;
         self.timers.progress_ns = now_ns;
         self.timers.progress_position = position;
+        self.source_recorded_position = None;
         self.phase = Phase::Following;
     }
 
@@ -34,9 +38,12 @@ impl Tap {
 
     pub(super) fn follow(&mut self, now_ns: u64, recorder: &impl Recorder) {
         let Some(replay) = &self.replay else { return };
-        let (opened_ns, image_available) = (replay.opened_ns, replay.image_available);
         let (position, verified) = (replay.position(), replay.is_verified());
-        if !image_available && now_ns > opened_ns + self.config.message_timeout_ns {
+        let received = replay.image.and_then(|key| self.endpoint.image_hwm_position(key)).unwrap_or(position);
+        let recorded = recorder.position(RecordingKey::Log).unwrap_or(position);
+        self.status.received_position = received.max(recorded);
+        let opened_ns = replay.opened_ns;
+        if replay.image.is_none() && now_ns > opened_ns + self.config.message_timeout_ns {
             return self.abandon("its replay of the log did not begin", now_ns);
         }
         if position > self.timers.progress_position {
@@ -57,14 +64,19 @@ impl Tap {
             self.timers.behind_since_ns = None;
             return;
         }
+        self.note_behind(position, now_ns, recorder);
+        if now_ns > self.timers.progress_ns + self.config.response_timeout_ns {
+            self.abandon("its committed log ends before ours", now_ns);
+        }
+    }
+
+    /// A source's committed log ends at `limit`, below the end of ours: an alarm when that lasts.
+    pub(super) fn note_behind(&mut self, limit: i64, now_ns: u64, recorder: &impl Recorder) {
         let since = *self.timers.behind_since_ns.get_or_insert(now_ns);
         if now_ns > since + BEHIND_ALARM_NS {
             self.timers.behind_since_ns = Some(now_ns);
-            let end = recorder.position(RecordingKey::Log).unwrap_or(position);
-            self.report(TapReport::SourcesBehind { position: end, limit: position });
-        }
-        if now_ns > self.timers.progress_ns + self.config.response_timeout_ns {
-            self.abandon("its committed log ends before ours", now_ns);
+            let position = recorder.position(RecordingKey::Log).unwrap_or(limit);
+            self.report(TapReport::SourcesBehind { position, limit });
         }
     }
 
@@ -75,9 +87,17 @@ impl Tap {
         // A leader cut off from its followers goes on recording what will never be committed; a follower
         // in a snapshot stands still as well. Either way another member may know more.
         let stalled = now_ns > self.timers.progress_ns + self.config.progress_timeout_ns;
-        if verified && stalled && self.status.source_position > self.timers.progress_position {
-            self.timers.progress_ns = now_ns;
-            self.abandon("it records more than it commits, and sends nothing", now_ns);
+        let records_more =
+            self.source_recorded_position.is_some_and(|recorded| recorded > self.timers.progress_position);
+        if verified && stalled && records_more {
+            return self.abandon("it records more than it commits, and sends nothing", now_ns);
+        }
+        // So does a member in a snapshot; but one that is cut off from its cluster does it for ever.
+        let patience_ns = UNANSWERED_PROGRESS_TIMEOUTS * self.config.progress_timeout_ns;
+        let heard_ns = self.timers.answered_ns.max(self.timers.progress_ns);
+        let has_others = self.source.as_ref().is_some_and(|source| source.consensus_endpoints.len() > 1);
+        if now_ns > heard_ns + patience_ns && has_others && self.candidates.is_choice() {
+            self.abandon("it neither answers queries nor sends anything", now_ns);
         }
     }
 
@@ -112,10 +132,9 @@ impl Tap {
             self.position_query = None;
             self.status.source_position = relevant_id;
             self.status.source_position_ns = now_ns;
-        } else if let Some(replay) =
-            self.replay.as_mut().filter(|replay| replay.correlation_id == correlation_id)
-        {
-            replay.replay_session_id = Some(relevant_id);
+            self.source_recorded_position = Some(relevant_id);
+        } else {
+            self.on_replay_answer(correlation_id, ReplayAnswer::Granted { replay_session_id: relevant_id });
         }
     }
 
@@ -123,9 +142,8 @@ impl Tap {
         &mut self,
         correlation_id: CorrelationId,
         code: ArchiveErrorCode,
-        message: &str,
+        message: String,
         now_ns: u64,
-        recorder: &impl Recorder,
     ) {
         if self.position_query == Some(correlation_id) {
             // Not allowed to ask, or the recording is gone; the replay itself will say which.
@@ -133,7 +151,11 @@ impl Tap {
             return;
         }
         if self.replay.as_ref().is_some_and(|replay| replay.correlation_id == correlation_id) {
-            return self.on_replay_error(code, message, now_ns, recorder);
+            return self.abandon(&format!("its replay of the log failed: {message} ({code})"), now_ns);
+        }
+        if matches!(self.phase, Phase::Requesting(_)) {
+            let answer = ReplayAnswer::Refused { code, message };
+            return self.on_replay_answer(correlation_id, answer);
         }
         let of_fetch = match &self.phase {
             Phase::Fetching(fetch) => match fetch.step {
@@ -147,64 +169,5 @@ impl Tap {
         if of_fetch {
             self.abandon(&format!("its archive refuses: {message} ({code})"), now_ns);
         }
-    }
-
-    fn on_replay_error(
-        &mut self,
-        code: ArchiveErrorCode,
-        message: &str,
-        now_ns: u64,
-        recorder: &impl Recorder,
-    ) {
-        let limit = limit_position(message);
-        let Some(replay) = self.replay.take() else { return };
-        self.endpoint.remove_subscription(replay.subscription, now_ns);
-        let end = recorder.position(RecordingKey::Log).unwrap_or(0);
-        match limit {
-            // Our end is above what the source has committed: compare what lies below its limit. It is a lag
-            // if that is the same, and the replay then goes on to our end by itself.
-            Some(limit) if code == ArchiveErrorCode::InvalidPosition && limit < replay.start_position => {
-                let start = recorder.frame_start_at_or_before(limit - OVERLAP_LENGTH);
-                if start <= limit {
-                    self.begin_replay(start, end, now_ns);
-                } else {
-                    self.abandon("its committed log ends before ours begins", now_ns);
-                }
-            }
-            _ if code == ArchiveErrorCode::InvalidPosition && message.contains("valid frame") => {
-                self.halt(
-                    TapState::Diverged,
-                    format!(
-                        "no frame of the log of member {} begins at position {}, where one of ours does: the \
-                         cluster was started anew or from an older state. Our files are kept; `reseed` begins \
-                         again from the cluster as it is now",
-                        self.status.source_member_id, replay.start_position
-                    ),
-                    now_ns,
-                );
-            }
-            _ => self.abandon(&format!("its archive refuses to replay the log: {message} ({code})"), now_ns),
-        }
-    }
-}
-
-/// The commit position that an archive names when a replay was to begin beyond it; the protocol has no field
-/// for it.
-fn limit_position(message: &str) -> Option<i64> {
-    let (_, rest) = message.split_once("limit position=")?;
-    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_the_limit_out_of_the_archives_words() {
-        let message = "requested replay start position=1048576 must be less than the limit position=800 for recording 0";
-        assert_eq!(limit_position(message), Some(800));
-        assert_eq!(limit_position("unknown recording id: 7"), None);
-        assert_eq!(limit_position("limit position="), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::recorder::{RecordFailed, Recorder, RecordingKey};
 use crate::archive::CorrelationId;
-use crate::image::SubscriptionId;
+use crate::image::{ImageKey, SubscriptionId};
 use crate::wire::data::{HEADER_LENGTH, frames};
 
 /// How far back of our end a replay begins, so that the overlap tells a fork from a continuation.
@@ -17,8 +17,9 @@ pub(super) struct LogReplay {
     pub(super) subscription: SubscriptionId,
     pub(super) correlation_id: CorrelationId,
     pub(super) start_position: i64,
-    pub(super) replay_session_id: Option<i64>,
-    pub(super) image_available: bool,
+    pub(super) replay_session_id: i64,
+    /// Known once the replay's stream is there.
+    pub(super) image: Option<ImageKey>,
     pub(super) opened_ns: u64,
     pub(super) outcome: Option<ReplayOutcome>,
     position: i64,
@@ -40,6 +41,7 @@ impl LogReplay {
     pub(super) fn new(
         subscription: SubscriptionId,
         correlation_id: CorrelationId,
+        replay_session_id: i64,
         start_position: i64,
         end: i64,
         now_ns: u64,
@@ -48,8 +50,8 @@ impl LogReplay {
             subscription,
             correlation_id,
             start_position,
-            replay_session_id: None,
-            image_available: false,
+            replay_session_id,
+            image: None,
             opened_ns: now_ns,
             outcome: None,
             position: start_position,

@@ -3,14 +3,15 @@
 //! ```text
 //!             BackupResponse     connected        set recorded        described, opened
 //!  Querying ───────────────> Connecting ──> Fetching ──────────> Describing ──────────> Refreshing
-//!     ^  ^                        │  (no log yet)                     ^                     │ a fresh
-//!     │  │                        └───────────(log is here)───────────┘                     │ BackupResponse
-//!     │  └──────── source lost, for whatever reason, at any step ───────────┐               v
-//!     │                                                                Following <── bounded replay
+//!     ^  ^                        │  (no log yet)                     ^                     │ BackupResponse:
+//!     │  │                        └───────────(log is here)───────────┘                     │ the counter
+//!     │  └──────── source lost, for whatever reason, at any step ───────┐                   v
+//!     │                                                             Following <──────── Requesting
+//!     │                                                                granted, and the same counter again
 //!  Halted (LOG_PURGED, DIVERGED, FAILED): files kept, nothing more is asked
 //! ```
 //! Invariants: bytes come only from a replay that is bounded by the commit-position counter of the member that
-//! sends it, and the counter's id was told by that member after our archive session was up; there is one
+//! sends it, whose id that member told both before its archive was asked and after it answered; there is one
 //! source at a time; a replay begins below our end and what overlaps is compared before anything is appended.
 
 mod action;
@@ -23,9 +24,11 @@ mod inbox;
 mod lag;
 mod log_replay;
 mod recorder;
+mod replaying;
 mod snapshot_fetch;
 mod source;
 mod sourcing;
+mod status;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -35,13 +38,15 @@ pub use self::config::{ReplayStart, Routing, SECOND_NS, SourceType, TapConfig};
 pub use self::lag::LagTracker;
 pub use self::recorder::{RecordFailed, Recorder, RecordingKey};
 pub use self::source::{Source, SourceError};
+pub use self::status::{TapState, TapStatus};
 pub use crate::codec::consensus::SnapshotEntry;
 
 use self::archive_link::ArchiveLink;
-use self::candidates::Candidates;
+use self::candidates::{Candidates, Verdict};
 use self::consensus_link::ConsensusLink;
 use self::inbox::Inbox;
 use self::log_replay::{LogReplay, ReplayOutcome};
+use self::replaying::ReplayRequest;
 use self::snapshot_fetch::SnapshotFetch;
 use crate::archive::{CorrelationId, Recording};
 use crate::endpoint::{Endpoint, EndpointEvent, Transmit, TransportCounters};
@@ -59,7 +64,16 @@ pub struct Tap {
     link: Option<ConsensusLink>,
     source: Option<Source>,
     archive: Option<ArchiveLink>,
+    /// The source's log, as its archive described it.
+    log: Option<Recording>,
     replay: Option<LogReplay>,
+    /// What this source last said to have recorded.
+    source_recorded_position: Option<i64>,
+    /// Whether the runtime is about to open the log.
+    is_log_opening: bool,
+    is_snapshot_opening: bool,
+    /// Snapshot recordings that the runtime is about to open for a set that was given up.
+    stale_openings: usize,
     /// Where the log begins after a fetched snapshot set, until a log recording is open.
     fetched_log_position: Option<i64>,
     position_query: Option<CorrelationId>,
@@ -79,89 +93,11 @@ enum Phase {
     Connecting,
     Fetching(Box<SnapshotFetch>),
     Describing { correlation_id: CorrelationId },
-    Opening { descriptor: Box<Recording> },
-    Refreshing { descriptor: Box<Recording> },
+    Opening,
+    Refreshing { limit: Option<i64> },
+    Requesting(Box<ReplayRequest>),
     Following,
     Halted,
-}
-
-/// Where an operator sees the tap: the value of the standby state counter (type 220).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[repr(i64)]
-pub enum TapState {
-    /// Looking for a member that answers.
-    #[default]
-    BackupQuery = 0,
-    /// Opening a session with the member's archive.
-    ArchiveConnect = 1,
-    /// Fetching the members' snapshots.
-    SnapshotRetrieve = 2,
-    /// Asking for the log's replay.
-    LogReplay = 3,
-    /// The log arrives.
-    Following = 4,
-    /// The members no longer have the log that would continue ours; `reseed` is needed.
-    LogPurged = 5,
-    /// A member's committed log is not a continuation of ours; `reseed` is needed.
-    Diverged = 6,
-    /// The recording could not go on.
-    Failed = 7,
-}
-
-impl TapState {
-    /// The state's name, as operators see it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::BackupQuery => "BACKUP_QUERY",
-            Self::ArchiveConnect => "ARCHIVE_CONNECT",
-            Self::SnapshotRetrieve => "SNAPSHOT_RETRIEVE",
-            Self::LogReplay => "LOG_REPLAY",
-            Self::Following => "FOLLOWING",
-            Self::LogPurged => "LOG_PURGED",
-            Self::Diverged => "DIVERGED",
-            Self::Failed => "FAILED",
-        }
-    }
-
-    /// The state with this counter value.
-    pub fn from_value(value: i64) -> Option<Self> {
-        const ALL: [TapState; 8] = [
-            TapState::BackupQuery,
-            TapState::ArchiveConnect,
-            TapState::SnapshotRetrieve,
-            TapState::LogReplay,
-            TapState::Following,
-            TapState::LogPurged,
-            TapState::Diverged,
-            TapState::Failed,
-        ];
-        usize::try_from(value).ok().and_then(|index| ALL.get(index)).copied()
-    }
-}
-
-/// What is known of the source and the way to it, for counters and `status`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct TapStatus {
-    /// What the tap is doing.
-    pub state: TapState,
-    /// The member that is followed, -1 for none.
-    pub source_member_id: i32,
-    /// The leader as last heard, -1 for unknown.
-    pub leader_member_id: i32,
-    /// The newest leadership term as last heard, -1 for unknown.
-    pub leadership_term_id: i64,
-    /// Highest position up to which bytes of the log have arrived, in order or not; -1 before the first.
-    pub received_position: i64,
-    /// Recorded position of the source's own log, an upper bound of its commit; -1 before the first answer.
-    pub source_position: i64,
-    /// When `source_position` was told, in the time of the tap's inputs.
-    pub source_position_ns: u64,
-    /// How often a source was given up.
-    pub sources_lost: u64,
-    /// Answers to heartbeat requests, of any kind.
-    pub heartbeat_responses: u64,
-    /// Messages on the control streams that did not decode.
-    pub invalid_messages: u64,
 }
 
 /// When what is due. Zero is "at once".
@@ -173,15 +109,21 @@ struct Timers {
     refresh_ns: u64,
     /// When its archive last answered, or its replay last moved.
     source_alive_ns: u64,
+    /// Last answer of its consensus module.
+    answered_ns: u64,
     /// When the replay last moved.
     progress_ns: u64,
     progress_position: i64,
     /// Since when every source has been behind us.
     behind_since_ns: Option<u64>,
+    /// Since when members say that they no longer have what would continue our log, and none that it does.
+    purged_since_ns: Option<u64>,
 }
 
 /// Decisions need no finer time; between two ticks only datagrams are handled.
 const TICK_NS: u64 = 1_000_000;
+/// How long members that do not answer may still turn out to have what others have purged.
+const PURGED_PATIENCE_NS: u64 = 30 * SECOND_NS;
 
 impl Tap {
     /// A tap that waits for [`Self::start`]. `receiver_id` identifies our receiving side to senders and must
@@ -199,23 +141,17 @@ impl Tap {
             link: None,
             source: None,
             archive: None,
+            log: None,
             replay: None,
+            source_recorded_position: None,
+            is_log_opening: false,
+            is_snapshot_opening: false,
+            stale_openings: 0,
             fetched_log_position: None,
             position_query: None,
             timers: Timers::default(),
             actions: VecDeque::new(),
-            status: TapStatus {
-                state: TapState::BackupQuery,
-                source_member_id: -1,
-                leader_member_id: -1,
-                leadership_term_id: -1,
-                received_position: -1,
-                source_position: -1,
-                source_position_ns: 0,
-                sources_lost: 0,
-                heartbeat_responses: 0,
-                invalid_messages: 0,
-            },
+            status: TapStatus::UNKNOWN,
             random: config.seed,
             next_correlation_id: (config.seed >> 1) as i64 & 0x0000_ffff_ffff_0000,
             config,
@@ -273,12 +209,23 @@ impl Tap {
         }
     }
 
-    /// A recording that was asked for is open. Returns whether it is still wanted: the source for which a snapshot's
-    /// recording was asked for may have been given up since.
+    /// A recording that was asked for can be opened. False when it is no longer wanted: a snapshot of a set that
+    /// was given up meanwhile. The recorder must not know of it then.
+    #[must_use]
     pub fn on_recording_opened(&mut self, key: RecordingKey, now_ns: u64) -> bool {
         match key {
-            RecordingKey::Log => self.on_log_opened(now_ns),
-            RecordingKey::Snapshot(index) => self.on_snapshot_opened(index, now_ns),
+            RecordingKey::Log => {
+                self.on_log_opened();
+                true
+            }
+            RecordingKey::Snapshot(_) if self.stale_openings > 0 => {
+                self.stale_openings -= 1;
+                false
+            }
+            RecordingKey::Snapshot(index) => {
+                self.is_snapshot_opening = false;
+                self.on_snapshot_opened(index, now_ns)
+            }
         }
     }
 
@@ -325,6 +272,11 @@ impl Tap {
         self.endpoint.counters()
     }
 
+    /// How many publications, subscriptions and images are open or taking leave: a few, whatever the cluster does.
+    pub fn stream_count(&self) -> usize {
+        self.endpoint.stream_count()
+    }
+
     /// Ends every session in order; what is still to be sent comes out of [`Self::poll_transmit`].
     pub fn close(&mut self, now_ns: u64) {
         self.disconnect(now_ns);
@@ -333,6 +285,8 @@ impl Tap {
 
     fn tick(&mut self, now_ns: u64, recorder: &mut impl Recorder) -> usize {
         let mut work = 0;
+        // Before the end of its stream is looked at: a snapshot that has arrived whole may end.
+        self.finish_snapshot(now_ns, recorder);
         while let Some(event) = self.endpoint.poll_event() {
             self.on_endpoint_event(event, now_ns);
             work += 1;
@@ -355,7 +309,7 @@ impl Tap {
         match event {
             EndpointEvent::ImageAvailable { key, .. } => {
                 if let Some(replay) = self.replay.as_mut().filter(|r| r.subscription == key.subscription) {
-                    replay.image_available = true;
+                    replay.image = Some(key);
                     self.on_replay_image(now_ns);
                 }
             }
@@ -412,6 +366,10 @@ impl Tap {
 
     /// Gives the current candidate or source up and turns to the next.
     fn abandon(&mut self, reason: &str, now_ns: u64) {
+        self.leave(reason, Verdict::Unusable, now_ns);
+    }
+
+    fn leave(&mut self, reason: &str, verdict: Verdict, now_ns: u64) {
         if matches!(self.phase, Phase::Halted | Phase::Idle | Phase::Pausing { .. }) {
             return;
         }
@@ -422,22 +380,31 @@ impl Tap {
         if self.source.is_some() {
             self.status.sources_lost += 1;
         }
-        if matches!(self.phase, Phase::Fetching(_)) {
-            self.actions.push_back(TapAction::DiscardSnapshots);
-        }
         self.disconnect(now_ns);
-        let pause_ns = self.candidates.refuse();
+        let turn = self.candidates.refuse(verdict);
+        if verdict == Verdict::Purged {
+            self.timers.purged_since_ns.get_or_insert(now_ns);
+        }
+        let out_of_patience =
+            self.timers.purged_since_ns.is_some_and(|since_ns| now_ns > since_ns + PURGED_PATIENCE_NS);
         self.status.state = TapState::BackupQuery;
-        self.phase = Phase::Pausing { until_ns: now_ns + pause_ns };
+        self.phase = Phase::Pausing { until_ns: now_ns + turn.pause_ns };
+        if turn.is_round_over && (turn.is_all_purged || out_of_patience) {
+            self.halt(
+                TapState::LogPurged,
+                format!(
+                    "no member that may be followed has the log that continues ours: {reason}. Our files are kept; `reseed` begins again \
+                     from the members' latest snapshot"
+                ),
+                now_ns,
+            );
+        }
     }
 
     /// Ends for good: only an operator can go on from here.
     fn halt(&mut self, state: TapState, reason: String, now_ns: u64) {
         if matches!(self.phase, Phase::Halted) {
             return;
-        }
-        if matches!(self.phase, Phase::Fetching(_)) {
-            self.actions.push_back(TapAction::DiscardSnapshots);
         }
         self.disconnect(now_ns);
         self.phase = Phase::Halted;
@@ -446,19 +413,24 @@ impl Tap {
     }
 
     fn disconnect(&mut self, now_ns: u64) {
-        if let (Some(archive), Some(replay)) = (self.archive.as_mut(), self.replay.as_ref())
-            && let Some(replay_session_id) = replay.replay_session_id
-        {
-            // Closing the session ends the replay as well; this only ends it sooner.
+        let granted = match (&self.replay, &self.phase) {
+            (Some(replay), _) => Some(replay.replay_session_id),
+            (None, Phase::Requesting(request)) => request.granted(),
+            _ => None,
+        };
+        if let (Some(archive), Some(replay_session_id)) = (self.archive.as_mut(), granted) {
+            // A replay outlives its session by up to five seconds, in which nothing can be truncated there.
             let _ = archive.client.stop_replay(replay_session_id, now_ns);
         }
         if let Some(replay) = self.replay.take() {
             self.endpoint.remove_subscription(replay.subscription, now_ns);
         }
-        if let Phase::Fetching(fetch) = &self.phase
-            && let Some(subscription) = fetch.subscription()
-        {
-            self.endpoint.remove_subscription(subscription, now_ns);
+        if let Phase::Fetching(fetch) = &self.phase {
+            if let Some(subscription) = fetch.subscription() {
+                self.endpoint.remove_subscription(subscription, now_ns);
+            }
+            self.stale_openings += usize::from(std::mem::take(&mut self.is_snapshot_opening));
+            self.actions.push_back(TapAction::DiscardSnapshots);
         }
         if let Some(mut archive) = self.archive.take() {
             archive.close(&mut self.endpoint, now_ns);
@@ -467,6 +439,7 @@ impl Tap {
             link.close(&mut self.endpoint, now_ns);
         }
         self.source = None;
+        self.log = None;
         self.position_query = None;
         self.status.source_member_id = -1;
     }

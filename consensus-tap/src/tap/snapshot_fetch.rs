@@ -25,6 +25,8 @@ pub(super) enum FetchStep {
         descriptor: Box<Recording>,
         subscription: SubscriptionId,
         correlation_id: CorrelationId,
+        /// How far it was when it last moved, and when that was.
+        position: i64,
         since_ns: u64,
     },
 }

@@ -1,9 +1,10 @@
 //! The steps from a list of endpoints to a running replay: query, connect, fetch, describe, refresh, replay.
 
 use super::archive_link::ArchiveLink;
+use super::candidates::Verdict;
 use super::config::ReplayStart;
 use super::consensus_link::{ConsensusLink, LinkFault, Query};
-use super::log_replay::{LogReplay, OVERLAP_LENGTH};
+use super::replaying::replay_channel;
 use super::snapshot_fetch::{FetchStep, SnapshotFetch, check_snapshot};
 use super::{
     Phase, Recorder, RecordingKey, Routing, Source, Tap, TapAction, TapReport, TapState, next_random,
@@ -47,7 +48,6 @@ impl Tap {
         while let Some(event) = self.archive.as_mut().and_then(ArchiveLink::poll_event) {
             self.on_archive_event(event, now_ns, recorder);
         }
-        self.finish_snapshot(now_ns, recorder);
     }
 
     /// Takes what the inbox holds.
@@ -73,12 +73,14 @@ impl Tap {
             Ok(ConsensusMessage::BackupResponse(response)) => {
                 let link = self.link.as_mut();
                 if link.and_then(|link| link.take_answered(response.correlation_id)).is_some() {
+                    self.timers.answered_ns = now_ns;
                     self.on_backup_response(&response, now_ns, recorder);
                 }
             }
             Ok(ConsensusMessage::HeartbeatResponse(response)) => {
                 let link = self.link.as_mut();
                 if link.and_then(|link| link.take_answered(response.correlation_id)).is_some() {
+                    self.timers.answered_ns = now_ns;
                     self.status.heartbeat_responses += 1;
                 }
             }
@@ -100,9 +102,14 @@ impl Tap {
     }
 
     fn on_session_event(&mut self, event: &SessionEvent<'_>, now_ns: u64) {
+        if matches!(event.code, EventCode::Ok | EventCode::Closed) {
+            // Says nothing about a query: its answer is still to come.
+            return;
+        }
         let Some(query) = self.link.as_mut().and_then(|link| link.take_answered(event.correlation_id)) else {
             return;
         };
+        self.timers.answered_ns = now_ns;
         match (query, event.code) {
             // Members before 1.49 authorise no heartbeat: the refusal shows that they live.
             (Query::Heartbeat, _) => self.status.heartbeat_responses += 1,
@@ -133,24 +140,47 @@ impl Tap {
             Ok(source) => source,
             Err(error) => return self.abandon(&error.to_string(), now_ns),
         };
-        if !self.config.source_type.accepts(source.member_id, source.leader_member_id) {
-            let reason = format!("member {} is not of the configured source type", source.member_id);
-            return self.abandon(&reason, now_ns);
-        }
+        // Also from a member that will not do: it may name the one that will.
         if self.config.routing == Routing::All {
             for endpoint in &source.consensus_endpoints {
                 self.candidates.add(endpoint.clone());
             }
+        }
+        if !self.config.source_type.accepts(source.member_id, source.leader_member_id) {
+            let reason = format!("member {} is not of the configured source type", source.member_id);
+            return self.leave(&reason, Verdict::Ineligible, now_ns);
         }
         self.status.leader_member_id = source.leader_member_id;
         self.status.leadership_term_id = self.status.leadership_term_id.max(source.leadership_term_id);
         self.status.source_member_id = source.member_id;
         match &self.phase {
             Phase::Querying => self.connect_archive(source, now_ns),
-            Phase::Refreshing { .. } => self.on_refreshed(source, now_ns, recorder),
-            Phase::Following => self.source = Some(source),
+            Phase::Refreshing { .. } if self.is_same_source(&source) => {
+                self.on_refreshed(source, now_ns, recorder);
+            }
+            Phase::Requesting(_) if self.is_same_source(&source) => {
+                self.on_confirmed(source, now_ns, recorder);
+            }
+            Phase::Following if self.is_same_source(&source) => {
+                let known = self.source.replace(source).map(|known| known.commit_position_counter_id);
+                if known != self.source.as_ref().map(|source| source.commit_position_counter_id) {
+                    self.abandon(
+                        "its consensus module was restarted, and our replay is still bounded by the last",
+                        now_ns,
+                    );
+                }
+            }
+            Phase::Refreshing { .. } | Phase::Requesting(_) | Phase::Following => {
+                self.abandon("another member answers there now, or another recording holds its log", now_ns);
+            }
             _ => {}
         }
+    }
+
+    /// Whether a response is of the member that we chose, and names the log that its archive described.
+    fn is_same_source(&self, source: &Source) -> bool {
+        let is_same_member = self.source.as_ref().is_some_and(|known| known.member_id == source.member_id);
+        is_same_member && self.log.as_ref().is_some_and(|log| log.recording_id == source.log_recording_id)
     }
 
     fn connect_archive(&mut self, source: Source, now_ns: u64) {
@@ -183,7 +213,7 @@ impl Tap {
                 self.on_archive_response(correlation_id, relevant_id, now_ns);
             }
             ArchiveEvent::Error { correlation_id, code, message, .. } => {
-                self.on_archive_error(correlation_id, code, &message, now_ns, recorder);
+                self.on_archive_error(correlation_id, code, message, now_ns);
             }
             ArchiveEvent::TimedOut { correlation_id, request } => {
                 if self.position_query == Some(correlation_id) {
@@ -225,7 +255,11 @@ impl Tap {
     }
 
     /// The correlation id of a request, or the end of this source.
-    fn asked(&mut self, asked: Result<CorrelationId, RequestRefused>, now_ns: u64) -> Option<CorrelationId> {
+    pub(super) fn asked(
+        &mut self,
+        asked: Result<CorrelationId, RequestRefused>,
+        now_ns: u64,
+    ) -> Option<CorrelationId> {
         match asked {
             Ok(correlation_id) => Some(correlation_id),
             Err(refused) => {
@@ -263,6 +297,7 @@ impl Tap {
                 }
                 let (index, row) = (fetch.index(), *fetch.row());
                 fetch.step = FetchStep::Opening { descriptor: Box::new(descriptor.clone()) };
+                self.is_snapshot_opening = true;
                 self.actions.push_back(TapAction::OpenSnapshot { index, row, descriptor });
             }
             _ => {}
@@ -292,33 +327,39 @@ impl Tap {
             },
             now_ns,
         );
-        let Some(correlation_id) = self.asked(asked, now_ns) else {
-            self.endpoint.remove_subscription(subscription, now_ns);
-            return false;
-        };
-        if let Phase::Fetching(fetch) = &mut self.phase {
-            fetch.step = FetchStep::Replaying { descriptor, subscription, correlation_id, since_ns: now_ns };
+        match asked {
+            Ok(correlation_id) => {
+                let (position, since_ns) = (0, now_ns);
+                fetch.step =
+                    FetchStep::Replaying { descriptor, subscription, correlation_id, position, since_ns };
+            }
+            Err(refused) => {
+                self.endpoint.remove_subscription(subscription, now_ns);
+                self.abandon(&refused.to_string(), now_ns);
+            }
         }
         true
     }
 
     /// Goes on to the next recording of the set when the current one has arrived whole.
-    fn finish_snapshot(&mut self, now_ns: u64, recorder: &impl Recorder) {
+    pub(super) fn finish_snapshot(&mut self, now_ns: u64, recorder: &impl Recorder) {
         let Phase::Fetching(fetch) = &mut self.phase else { return };
-        let position = recorder.position(RecordingKey::Snapshot(fetch.index())).unwrap_or(0);
-        let FetchStep::Replaying { descriptor, subscription, since_ns, .. } = &mut fetch.step else { return };
-        if position > self.timers.progress_position {
-            self.timers.progress_position = position;
+        let arrived = recorder.position(RecordingKey::Snapshot(fetch.index())).unwrap_or(0);
+        let FetchStep::Replaying { descriptor, subscription, position, since_ns, .. } = &mut fetch.step
+        else {
+            return;
+        };
+        if arrived > *position {
+            *position = arrived;
             *since_ns = now_ns;
         }
-        if position < descriptor.stop_position {
+        if arrived < descriptor.stop_position {
             if now_ns > *since_ns + self.config.progress_timeout_ns {
                 self.abandon("its replay of a snapshot does not move", now_ns);
             }
             return;
         }
         self.endpoint.remove_subscription(*subscription, now_ns);
-        self.timers.progress_position = 0;
         match fetch.advance() {
             Some(recording_id) => {
                 if let Some(correlation_id) = self.describe(recording_id, now_ns)
@@ -338,20 +379,21 @@ impl Tap {
     fn on_log_descriptor(&mut self, descriptor: Recording, now_ns: u64, recorder: &impl Recorder) {
         if let Some(end) = recorder.position(RecordingKey::Log) {
             if descriptor.start_position > end {
-                return self.halt(
-                    TapState::LogPurged,
-                    format!(
-                        "member {} has the log from position {} on, ours ends at {end}: what lies between was \
-                         purged. Our files are kept; `reseed` begins again from the members' latest snapshot",
-                        self.status.source_member_id, descriptor.start_position
-                    ),
-                    now_ns,
+                let reason = format!(
+                    "member {} has the log from position {} on, ours ends at {end}: what lies between was purged",
+                    self.status.source_member_id, descriptor.start_position
                 );
+                return self.leave(&reason, Verdict::Purged, now_ns);
             }
-            return self.refresh(descriptor);
+            self.log = Some(descriptor);
+            return self.refresh(None);
         }
         let start_position = self.fetched_log_position.unwrap_or(0);
         if descriptor.start_position > start_position {
+            if self.has_snapshots_beyond(start_position) && self.fetched_log_position.take().is_some() {
+                // The set that was fetched before is overtaken: what came after it is gone.
+                return self.on_archive_connected(now_ns, recorder);
+            }
             return self.abandon(
                 &format!(
                     "its log begins at position {}, and neither a snapshot nor the log before that is there: \
@@ -361,68 +403,26 @@ impl Tap {
                 now_ns,
             );
         }
-        self.actions.push_back(TapAction::OpenLog { start_position, descriptor: descriptor.clone() });
-        self.phase = Phase::Opening { descriptor: Box::new(descriptor) };
-    }
-
-    pub(super) fn on_log_opened(&mut self, _now_ns: u64) -> bool {
-        let is_wanted = matches!(self.phase, Phase::Opening { .. });
-        if let Phase::Opening { descriptor } = &self.phase {
-            let descriptor = (**descriptor).clone();
-            self.fetched_log_position = None;
-            self.refresh(descriptor);
+        if !self.is_log_opening {
+            self.is_log_opening = true;
+            self.actions.push_back(TapAction::OpenLog { start_position, descriptor: descriptor.clone() });
         }
-        is_wanted
+        self.log = Some(descriptor);
+        self.phase = Phase::Opening;
     }
 
-    /// Counter ids are recycled when a consensus module restarts, and the archive checks nothing: the id that
-    /// bounds the replay must be the member's word of this moment.
-    fn refresh(&mut self, descriptor: Recording) {
-        if let Some(link) = self.link.as_mut() {
-            link.ask(Query::Backup);
+    fn has_snapshots_beyond(&self, position: i64) -> bool {
+        let is_beyond = |source: &Source| source.snapshots.iter().any(|row| row.log_position > position);
+        self.config.replay_start == ReplayStart::LatestSnapshot
+            && !self.is_log_opening
+            && self.source.as_ref().is_some_and(is_beyond)
+    }
+
+    pub(super) fn on_log_opened(&mut self) {
+        self.is_log_opening = false;
+        self.fetched_log_position = None;
+        if matches!(self.phase, Phase::Opening) {
+            self.refresh(None);
         }
-        self.phase = Phase::Refreshing { descriptor: Box::new(descriptor) };
     }
-
-    fn on_refreshed(&mut self, source: Source, now_ns: u64, recorder: &impl Recorder) {
-        if self.source.as_ref().is_none_or(|known| known.member_id != source.member_id) {
-            return self.abandon("another member answers at its consensus endpoint now", now_ns);
-        }
-        let Phase::Refreshing { descriptor } = &self.phase else { return };
-        let Some(end) = recorder.position(RecordingKey::Log) else { return };
-        let overlap = recorder.frame_start_at_or_before(end - OVERLAP_LENGTH);
-        let start_position = overlap.max(descriptor.start_position);
-        self.source = Some(source);
-        self.begin_replay(start_position, end, now_ns);
-    }
-
-    pub(super) fn begin_replay(&mut self, start_position: i64, end: i64, now_ns: u64) {
-        let (Some(source), Some(archive)) = (self.source.as_ref(), self.archive.as_mut()) else { return };
-        let session_id = next_random(&mut self.random) as i32;
-        let subscription = self.endpoint.add_subscription(SubscriptionParams {
-            receive_window_length: self.config.receive_window_length,
-            ..SubscriptionParams::of_session(self.config.log_stream_id, session_id)
-        });
-        let asked = archive.client.bounded_replay(
-            &ReplayParams {
-                position: start_position,
-                ..ReplayParams::new(
-                    source.log_recording_id,
-                    self.config.log_stream_id,
-                    &replay_channel(&self.config.response_endpoint, session_id),
-                )
-            },
-            source.commit_position_counter_id,
-            now_ns,
-        );
-        let Some(correlation_id) = self.asked(asked, now_ns) else {
-            return self.endpoint.remove_subscription(subscription, now_ns);
-        };
-        self.replay = Some(LogReplay::new(subscription, correlation_id, start_position, end, now_ns));
-        self.enter_following(start_position, now_ns);
-    }
-}
-
-fn replay_channel(response_endpoint: &crate::channel::HostPort, session_id: i32) -> String {
-    format!("aeron:udp?endpoint={response_endpoint}|session-id={session_id}")
 }

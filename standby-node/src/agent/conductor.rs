@@ -101,7 +101,7 @@ impl Conductor {
                 }
             }
             ReceiverRequest::SnapshotsDiscarded(writers) => {
-                self.snapshot_rows.clear();
+                // The rows go with the next set's first: these writers may be of a set before that one.
                 self.history.discard_snapshots(writers);
             }
             ReceiverRequest::SnapshotUnwanted(writer) => self.history.discard_snapshots(vec![*writer]),

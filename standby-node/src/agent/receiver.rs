@@ -87,6 +87,10 @@ pub struct Receiver<Io> {
     readers: Vec<LogSender>,
     end: LogEnd,
     lag: LagTracker,
+    /// Whose positions the lag was told.
+    lag_source_id: i32,
+    /// What was told before is of another source, and may never be committed.
+    lag_since_ns: u64,
     gauges: ReceiverGauges,
     status_due_ns: u64,
 }
@@ -112,6 +116,8 @@ impl<Io: DatagramIo> Receiver<Io> {
             readers,
             end: LogEnd { position: i64::MIN, received_ns: 0 },
             lag: LagTracker::default(),
+            lag_source_id: -1,
+            lag_since_ns: 0,
             gauges,
             status_due_ns: 0,
         }
@@ -122,12 +128,10 @@ impl<Io: DatagramIo> Receiver<Io> {
             ReceiverCommand::Start { snapshot_position } => self.tap.start(snapshot_position, now_ns),
             ReceiverCommand::Resolved { token, address } => self.tap.on_resolved(token, address, now_ns),
             ReceiverCommand::Opened { key, writer } => {
-                let is_wanted = self.tap.on_recording_opened(key, now_ns);
-                match key {
-                    // Its source may have been given up meanwhile: the next set begins at index 0 again.
-                    RecordingKey::Snapshot(_) if !is_wanted => self.unwanted.push(*writer),
-                    // The services read the log from now on, whoever it will come from.
-                    _ => self.recordings.open(key, *writer),
+                if self.tap.on_recording_opened(key, now_ns) {
+                    self.recordings.open(key, *writer);
+                } else {
+                    self.unwanted.push(*writer);
                 }
             }
             ReceiverCommand::Failed { reason } => self.tap.on_recording_failed(reason, now_ns),
@@ -209,7 +213,12 @@ impl<Io: DatagramIo> Receiver<Io> {
         }
         self.status_due_ns = now_ns + STATUS_INTERVAL_NS;
         let status = self.tap.status();
-        if status.source_position >= 0 && status.source_member_id >= 0 {
+        if status.source_member_id != self.lag_source_id {
+            self.lag_source_id = status.source_member_id;
+            self.lag_since_ns = now_ns;
+            self.lag.reset();
+        }
+        if status.source_member_id >= 0 && status.source_position_ns > self.lag_since_ns {
             self.lag.on_source_position(status.source_position, status.source_position_ns);
         }
         let lag_ns = self.lag.lag_ns(self.gauges.applied_position(), now_ns);
