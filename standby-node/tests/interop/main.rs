@@ -5,6 +5,7 @@ mod commit_safety;
 mod failures;
 mod following;
 mod forks;
+mod full_disk;
 mod joining;
 mod loss;
 mod module_state;

@@ -1,0 +1,84 @@
+//! A disk that fills up while the log is recorded: nothing that was recorded is lost, nothing is pretended.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, ClusterConfig};
+use crate::support::ending::expect_equal;
+use crate::support::standby::Standby;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_disk_that_fills_up_stops_the_recording_and_nothing_else() {
+    const TEST: &str = "a_disk_that_fills_up_stops_the_recording_and_nothing_else";
+    if crate::support::skip() {
+        return;
+    }
+    let config = ClusterConfig::new("a_disk_that_fills_up", 1);
+    let cluster = Cluster::start(config.flags(&["--term-length", "64k", "--segment-length", "64k"]));
+    // Room for the node's own files, about 2 MiB, and some thirty segments.
+    let Some(disk) = Tmpfs::mount(TEST, &cluster.scratch().data("standby"), "4m") else { return };
+    let mut standby = Standby::follow(&cluster, "standby", &[]);
+    let flags = ["--count", "6000", "--rate", "3000", "--size-max", "2000"];
+    let client = Client::spawn(&cluster, &flags);
+
+    let failed = standby.await_status("FAILED", MINUTE, |status| status["state"] == "FAILED");
+    let recorded = failed["recorded_position"].as_i64().expect("a number");
+    assert!(recorded > 0, "{failed:#}");
+    standby.await_applied(recorded, MINUTE);
+    client.wait(MINUTE).expect_all_replied();
+    let position = cluster.await_quiet(MINUTE);
+    assert!(recorded < position, "the disk was large enough: {recorded} of {position}");
+    let output = standby.output();
+    for words in
+        ["cannot record", "No space left on device", "free space on this file system", "state=\"FAILED\""]
+    {
+        assert!(output.contains(words), "no `{words}` in:\n{output}");
+    }
+    // The services still stand there, and their figures can be read.
+    let still = standby.status().expect("the node runs on");
+    assert_eq!((still["recorded_position"].as_i64(), &still["state"]), (Some(recorded), &failed["state"]));
+    assert_eq!(still["applied_position"].as_i64(), Some(recorded), "{still:#}");
+
+    standby.stop();
+    disk.resize("64m");
+    standby.restart();
+    standby.await_applied(position, MINUTE);
+    assert!(standby.output().contains(&format!("log found start=0 end={recorded}")), "{}", standby.output());
+    expect_equal(&cluster, &standby);
+}
+
+/// A file system of its own, unmounted on drop.
+struct Tmpfs {
+    path: PathBuf,
+}
+
+impl Tmpfs {
+    /// `None`, said loudly, where mounting is not allowed.
+    fn mount(test: &str, path: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(path).expect("a directory");
+        let options = format!("size={size}");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path).output();
+        if !mount.expect("mount of util-linux").status.success() {
+            eprintln!("SKIPPED {test}: needs root to mount a tmpfs");
+            return None;
+        }
+        Some(Self { path: path.to_owned() })
+    }
+
+    fn resize(&self, size: &str) {
+        let status =
+            Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.path).status();
+        assert!(status.expect("mount").success());
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Lazily: a standby that a failed test left is killed a moment later.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
