@@ -77,6 +77,18 @@ impl Source {
         })
     }
 
+    /// Whether a response says just what this source was made from. Takes no memory.
+    pub(super) fn is_as_in(&self, response: &BackupResponse<'_>) -> bool {
+        self.member_id == response.member_id
+            && self.leader_member_id == response.leader_member_id
+            && self.log_recording_id == response.log_recording_id
+            && self.commit_position_counter_id == response.commit_position_counter_id
+            && self.leadership_term_id == response.last_leadership_term_id
+            && self.term_base_log_position == response.last_term_base_log_position
+            && self.cluster_members == response.cluster_members
+            && self.snapshots.iter().copied().eq(response.snapshots.iter())
+    }
+
     /// The snapshots in the order consensus module, service 0, 1, …; empty when the member has none.
     ///
     /// # Errors
@@ -106,6 +118,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::consensus::Snapshots;
 
     fn row(service_id: i32, log_position: i64) -> SnapshotEntry {
         SnapshotEntry {
@@ -144,6 +157,41 @@ mod tests {
         let source = source(vec![row(1, 64), row(0, 64), row(-1, 64)]);
         assert!(source.snapshot_set(1).unwrap_err().contains("services"));
         assert!(source.snapshot_set(3).is_err());
+    }
+
+    #[test]
+    fn a_response_that_says_anything_new_is_not_as_known() {
+        let rows = [row(0, 64), row(-1, 64)];
+        let known = Source { cluster_members: "1,a:1".to_owned(), ..source(rows.to_vec()) };
+        let same = BackupResponse {
+            correlation_id: 9,
+            log_recording_id: known.log_recording_id,
+            log_leadership_term_id: 0,
+            log_term_base_log_position: 0,
+            last_leadership_term_id: known.leadership_term_id,
+            last_term_base_log_position: known.term_base_log_position,
+            commit_position_counter_id: known.commit_position_counter_id,
+            leader_member_id: known.leader_member_id,
+            member_id: known.member_id,
+            snapshots: Snapshots::new(&rows),
+            cluster_members: "1,a:1",
+        };
+        assert!(known.is_as_in(&same));
+        let newer = [row(0, 128), row(-1, 128)];
+        let others = [
+            BackupResponse { log_recording_id: 1, ..same },
+            BackupResponse { last_leadership_term_id: 3, ..same },
+            BackupResponse { last_term_base_log_position: 64, ..same },
+            BackupResponse { commit_position_counter_id: 68, ..same },
+            BackupResponse { leader_member_id: 1, ..same },
+            BackupResponse { member_id: 2, ..same },
+            BackupResponse { snapshots: Snapshots::new(&newer), ..same },
+            BackupResponse { snapshots: Snapshots::new(&rows[..1]), ..same },
+            BackupResponse { cluster_members: "1,a:2", ..same },
+        ];
+        for other in others {
+            assert!(!known.is_as_in(&other), "{other:?}");
+        }
     }
 
     #[test]

@@ -136,6 +136,13 @@ impl Tap {
         now_ns: u64,
         recorder: &mut impl Recorder,
     ) {
+        if matches!(self.phase, Phase::Following)
+            && let Some(source) = self.source.as_ref().filter(|source| source.is_as_in(response))
+        {
+            // The log may have told of a leader since; the member knows best.
+            self.status.leader_member_id = source.leader_member_id;
+            return;
+        }
         let source = match Source::from_response(response) {
             Ok(source) => source,
             Err(error) => return self.abandon(&error.to_string(), now_ns),
