@@ -3,8 +3,8 @@
 //! Subscriptions and publications share a socket, as Aeron answers to the port that it hears from. The
 //! socket's owner drives it: [`Endpoint::on_datagram`] and [`Endpoint::on_timeout`] put bytes and time in,
 //! after each [`Endpoint::poll_event`] and [`Endpoint::poll_transmit`] take out what follows. Memory is
-//! allocated when publications and images are made, and their number is bounded whatever the network
-//! sends.
+//! allocated when publications and images are made, unless an image that is gone left its own, and their
+//! number is bounded whatever the network sends.
 //!
 //! ```text
 //!   DATA, PAD, SETUP     -> image by (stream, session), whatever the source
@@ -18,7 +18,8 @@ mod pending_setups;
 mod tests;
 
 use crate::image::{
-    Image, ImageGeometry, ImageKey, ImageSink, SubscriptionId, SubscriptionParams, UnavailableReason,
+    Image, ImageGeometry, ImageKey, ImageSink, SpareSideBuffers, SubscriptionId, SubscriptionParams,
+    UnavailableReason,
 };
 use crate::publication::{OfferError, Publication, PublicationId, PublicationParams, PublicationState};
 use crate::transport::{Port, Slab};
@@ -56,6 +57,7 @@ pub struct Endpoint {
     publications: Slab<Publication>,
     subscriptions: Slab<SubscriptionParams>,
     images: Vec<Image>,
+    spare_side_buffers: SpareSideBuffers,
     /// Where the image of the last datagram is: the next one is most likely for it too.
     last_image_index: usize,
     image_generation: u32,
@@ -82,6 +84,7 @@ impl Endpoint {
             publications: Slab::new(),
             subscriptions: Slab::new(),
             images: Vec::with_capacity(limits.image_count_max),
+            spare_side_buffers: SpareSideBuffers::new(),
             last_image_index: 0,
             image_generation: 0,
             pending_setups: PendingSetups::new(limits.pending_setup_count_max),
@@ -228,7 +231,9 @@ impl Endpoint {
             due_ns = due_ns.min(image.due_ns());
         }
         if any_is_gone {
-            self.images.retain(|image| !image.is_gone(now_ns));
+            for image in self.images.extract_if(.., |image| image.is_gone(now_ns)) {
+                image.recycle(&mut self.spare_side_buffers);
+            }
         }
 
         let mut any_is_gone = false;
@@ -375,7 +380,8 @@ impl Endpoint {
         let key = ImageKey { subscription, stream_id, session_id, generation: self.image_generation };
         self.image_generation = self.image_generation.wrapping_add(1);
         self.pending_setups.remove(stream_id, session_id);
-        self.images.push(Image::new(key, from, geometry, window_length, params.nak, now_ns));
+        let spares = &mut self.spare_side_buffers;
+        self.images.push(Image::new(key, from, geometry, window_length, params.nak, spares, now_ns));
         self.events.image_available(EndpointEvent::ImageAvailable { key, geometry, source: from });
         self.due_ns = 0;
         Ok(())

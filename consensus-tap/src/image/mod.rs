@@ -18,6 +18,7 @@ mod fragment_assembler;
 mod loss_detector;
 mod packet;
 mod side_buffer;
+mod spare_side_buffers;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use std::net::SocketAddr;
 
 pub use fragment_assembler::{AssembledMessage, FragmentAssembler};
 pub use loss_detector::NakSettings;
+pub(crate) use spare_side_buffers::SpareSideBuffers;
 pub use subscription::{ImageKey, ImageSink, Refused, SubscriptionId, SubscriptionParams, UnavailableReason};
 
 /// A status message is repeated after this long, in nanoseconds.
@@ -126,6 +128,7 @@ impl Image {
         geometry: ImageGeometry,
         window_length: i32,
         nak: NakSettings,
+        spares: &mut SpareSideBuffers,
         now_ns: u64,
     ) -> Self {
         Self {
@@ -140,9 +143,14 @@ impl Image {
             last_packet_ns: now_ns,
             end_of_stream_position: None,
             phase: Phase::Announcing,
-            side_buffer: SideBuffer::new(window_length as usize, geometry.mtu as usize),
+            side_buffer: spares.take(window_length as usize, geometry.mtu as usize),
             loss_detector: LossDetector::new(nak),
         }
+    }
+
+    /// Leaves its memory to another image.
+    pub(crate) fn recycle(self, spares: &mut SpareSideBuffers) {
+        spares.keep(self.side_buffer);
     }
 
     pub(crate) fn key(&self) -> ImageKey {

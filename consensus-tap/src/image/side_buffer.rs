@@ -52,6 +52,17 @@ impl SideBuffer {
         }
     }
 
+    /// Whether [`Self::new`] would make the same for such a window.
+    pub(super) fn is_of_shape(&self, window_length: usize, mtu: usize) -> bool {
+        let capacity = window_length.next_power_of_two();
+        self.capacity == capacity as i64 && self.bytes.len() == capacity + mtu
+    }
+
+    /// Forgets every frame.
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
+    }
+
     /// Keeps those frames of a packet that are not there yet. All that is kept lies behind
     /// `rebuild_position` and within the capacity from there.
     pub(super) fn insert(&mut self, packet: Packet<'_>, rebuild_position: i64) -> Insert {

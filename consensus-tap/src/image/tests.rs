@@ -59,7 +59,15 @@ impl Fixture {
         let (geometry, window_length) = ImageGeometry::of(&setup(), WINDOW_LENGTH).unwrap();
         let subscription = SubscriptionId(Slab::new().insert(()));
         let key = ImageKey { subscription, stream_id: STREAM_ID, session_id: SESSION_ID, generation: 0 };
-        let mut image = Image::new(key, source(), geometry, window_length, NakSettings::default(), 0);
+        let mut image = Image::new(
+            key,
+            source(),
+            geometry,
+            window_length,
+            NakSettings::default(),
+            &mut SpareSideBuffers::new(),
+            0,
+        );
         image.announced();
         Self { image, port: Port::new(RECEIVER_ID), sink: Appended::default() }
     }
