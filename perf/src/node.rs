@@ -31,10 +31,27 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node in a directory `name`, which must be new, to follow member 0.
     pub(crate) fn start(cluster: &Cluster, name: &str, flags: &[&str]) -> Result<Self, BenchError> {
+        Self::start_at(Priority::Normal, cluster, name, flags)
+    }
+
+    /// As [`Self::start`], at a priority.
+    pub(crate) fn start_at(
+        priority: Priority,
+        cluster: &Cluster,
+        name: &str,
+        flags: &[&str],
+    ) -> Result<Self, BenchError> {
         let program = std::env::current_exe().map_err(BenchError::io("find this program"))?;
         let dir = cluster.files().path(name);
         let aeron_dir = PathBuf::from(&dir).join("aeron");
-        let mut command = Command::new(program);
+        let mut command = match priority {
+            Priority::Normal => Command::new(program),
+            Priority::Lowest => {
+                let mut nice = Command::new("nice");
+                nice.args(["-n", "19"]).arg(program);
+                nice
+            }
+        };
         command
             .args([VERB, "--no-progress", "--host", "localhost", "--dir", &dir])
             .args(["--consensus-endpoints", &cluster.consensus_endpoint(0), "--routing", "single"])
@@ -64,6 +81,14 @@ impl Node {
             Ok((applied_position(&counters) >= position).then_some(()))
         })
     }
+}
+
+/// How a node's process competes for the cores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Priority {
+    Normal,
+    /// Takes what others leave.
+    Lowest,
 }
 
 /// A node in this process, in a directory `name`, which must be new, to follow member 0.

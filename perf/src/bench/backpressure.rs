@@ -3,14 +3,15 @@
 //! A client sends at a fixed rate to a Java member, first with no standby, then with one whose service sleeps for a
 //! millisecond with every message, then with one that is stood still by SIGSTOP once it follows. The figures are the
 //! client's: how many messages a second came back, and the 99th percentile of the round trip from when a message should
-//! have left. Of the two standbys the worse one counts; each is told beside it.
+//! have left. A standby has a host of its own; here it shares the member's cores, so it runs at the lowest priority, and
+//! what is left of its cost is what the member does for it. Of the two standbys the worse one counts; each is told beside it.
 //!
 //! `back_pressure_events` are the times that one of the leader's senders met the end of a receiver's window, those of
 //! the streams to the standby itself apart: a window that nobody opens is what a stopped standby looks like.
 
 use crate::cluster::{Client, Cluster, await_some};
 use crate::error::BenchError;
-use crate::node::{Node, SLEEPING_AUDIT};
+use crate::node::{Node, Priority, SLEEPING_AUDIT};
 use crate::process::Signal;
 use crate::report::{Case, Pairs, Session, Target};
 use consensus_tap::file::cnc::counters::{COMMIT_POSITION, RECORDED_POSITION};
@@ -150,7 +151,8 @@ impl Bench<'_> {
     /// A node that has recorded all that is there.
     fn follow(&self, flags: &[&str]) -> Result<Node, BenchError> {
         let port = self.standby_port().to_string();
-        let node = Node::start(self.cluster, DIRECTORY, &[&["--port", &port], flags].concat())?;
+        let flags = [&["--port", &port], flags].concat();
+        let node = Node::start_at(Priority::Lowest, self.cluster, DIRECTORY, &flags)?;
         let counters = node.counters()?;
         let committed = self.cluster.counter(0, COMMIT_POSITION)?.unwrap_or(0);
         await_some("recorded log in the node", FOLLOW_TIMEOUT, || {

@@ -2,7 +2,8 @@
 //!
 //! Two nodes follow one member for as long: a process of its own, whose anonymous memory is read from /proc at the end,
 //! and one in this process, in the dedicated layout, whose hot threads' allocations are counted. The audit service has
-//! no ballast, so the service's state is a few bytes.
+//! no ballast, so the service's state is a few bytes. The log of all runs stays within one segment of 128 MiB, Aeron's
+//! own length: when a segment is full, the hot threads put the next one in place, which takes a few allocations.
 
 use crate::allocations;
 use crate::cluster::{Client, Cluster, await_some};
@@ -37,7 +38,7 @@ const ALLOCATIONS: Case = Case {
 /// Runs every case.
 pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
     let message_count = if session.is_quick() { MESSAGES_QUICK } else { MESSAGES };
-    let cluster = Cluster::start(1, &[])?;
+    let cluster = Cluster::start(1, MEMBER_FLAGS)?;
     let mut client = cluster.client(CLIENT_FLAGS)?;
     let (mut memory, mut allocations) = (Pairs::default(), Pairs::default());
     for _ in 0..session.pair_count() {
@@ -95,7 +96,8 @@ fn count_allocations() -> Result<u64, BenchError> {
 
 /// By the names in `standby_node::topology`.
 const HOT_THREADS: &[&str] = &["receiver", "service-0"];
-const CLIENT_FLAGS: &[&str] = &["--size-min", "64", "--size-max", "256"];
+const MEMBER_FLAGS: &[&str] = &["--term-length", "64m", "--segment-length", "128m"];
+const CLIENT_FLAGS: &[&str] = &["--size-min", "64", "--size-max", "64"];
 const RATE: u64 = 5_000;
 const WARM_UP_MESSAGES: u64 = 2_500;
 const MESSAGES: u64 = 30 * RATE;
