@@ -237,8 +237,11 @@ fn a_log_purged_beyond_our_end_halts_when_every_member_says_so() {
     world.cluster.take_snapshots();
     world.cluster.purge(0);
     world.cluster.purge(2);
+    // It begins again at the first candidate, which does not have it.
+    world.standby.restart(world.now_ns);
     world.cut.clear();
     world.until("the one that has it", 40 * SECOND, |world| world.is_caught_up() && world.is_following(1));
+    assert!(world.was_lost_for("what lies between was purged"));
 
     world.cut = world.cluster.members.iter().map(|member| member.address).collect();
     grow(&mut world, 150_000);
@@ -377,17 +380,49 @@ fn leaving_a_source_ends_its_replay_and_its_session_there() {
 
 #[test]
 fn a_consensus_module_that_restarts_while_the_archive_is_asked_bounds_no_replay_of_ours() {
-    let mut caught = 0;
-    for step_count in 0..40 {
-        let mut world = World::calm(1, |_| {});
-        world.until("the log is open", SOON_NS, |world| world.standby.recorder.log.is_some());
-        (0..step_count).for_each(|_| world.step());
-        world.cluster.members[0].stop_module();
-        world.cluster.members[0].start_module();
-        follows_and_keeps_up(&mut world);
-        caught += world.invariants.unsafe_replays_granted();
+    for is_led_at_once in [false, true] {
+        let mut caught = 0;
+        for step_count in 0..40 {
+            let mut world = World::calm(1, |_| {});
+            world.until("the log is open", SOON_NS, |world| world.standby.recorder.log.is_some());
+            (0..step_count).for_each(|_| world.step());
+            let committed_end = world.cluster.committed().end();
+            let member = &mut world.cluster.members[0];
+            member.stop_module();
+            member.start_module();
+            if is_led_at_once {
+                member.module_mut().unwrap().lead(0);
+                member.advance_commit(committed_end);
+            }
+            follows_and_keeps_up(&mut world);
+            caught += world.invariants.unsafe_replays_granted();
+        }
+        assert!(caught > 0, "no restart fell between the member's word and the archive's");
     }
-    assert!(caught > 0, "no restart fell between the member's word and the archive's");
+}
+
+#[test]
+fn a_recording_that_is_opened_late_is_not_taken_for_the_next_sources() {
+    let mut world = World::calm(3, |_| {});
+    cut_off_until_there_are_snapshots(&mut world);
+    world.standby.opening_takes_ns = 20 * SECOND;
+    world.until("a snapshot is being opened", SOON_NS, |world| world.standby.opening_count == 1);
+    let source = world.standby.tap.status().source_member_id;
+    world.cluster.kill(source as usize);
+    world.until("the next one too", 40 * SECOND, |world| world.standby.opening_count == 2);
+    world.standby.opening_takes_ns = 0;
+    world.until("caught up", 60 * SECOND, World::is_caught_up);
+}
+
+#[test]
+fn the_log_is_opened_once_when_its_source_dies_meanwhile() {
+    let mut world = World::calm(3, |config| config.replay_start = ReplayStart::Beginning);
+    world.standby.opening_takes_ns = 15 * SECOND;
+    world.until("the log is being opened", SOON_NS, |world| world.standby.opening_count == 1);
+    let source = world.standby.tap.status().source_member_id;
+    world.cluster.kill(source as usize);
+    world.until("caught up", 60 * SECOND, World::is_caught_up);
+    assert_eq!(world.standby.opening_count, 1);
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub(crate) struct Standby {
     pub(crate) resolver_fails_per_mille: u64,
     pub(crate) unresolved: u64,
     pub(crate) restarts: u64,
+    /// How much longer than usual the runtime takes to open a recording.
+    pub(crate) opening_takes_ns: u64,
+    pub(crate) opening_count: u64,
     opened_rows: Vec<(i64, i64)>,
     answers: Vec<(u64, Answer)>,
     rng: Rng,
@@ -28,7 +31,8 @@ pub(crate) struct Standby {
 #[derive(Debug)]
 enum Answer {
     Resolved(u64, Option<SocketAddr>),
-    Opened(RecordingKey, i64),
+    /// With the start position, and the number of the request.
+    Opened(RecordingKey, i64, u64),
 }
 
 impl Standby {
@@ -70,6 +74,8 @@ impl Standby {
             resolver_fails_per_mille: 0,
             unresolved: 0,
             restarts: 0,
+            opening_takes_ns: 0,
+            opening_count: 0,
             opened_rows: Vec::new(),
             answers: Vec::new(),
             rng,
@@ -99,7 +105,7 @@ impl Standby {
             let (_, answer) = self.answers.remove(index);
             match answer {
                 Answer::Resolved(token, address) => self.tap.on_resolved(token, address, now_ns),
-                Answer::Opened(key, start) => self.open(key, start, now_ns),
+                Answer::Opened(key, start, number) => self.open(key, start, number, now_ns),
             }
         }
         while let Some(action) = self.tap.poll_action() {
@@ -107,10 +113,11 @@ impl Standby {
         }
     }
 
-    fn open(&mut self, key: RecordingKey, start: i64, now_ns: u64) {
+    fn open(&mut self, key: RecordingKey, start: i64, number: u64, now_ns: u64) {
         if !self.tap.on_recording_opened(key, now_ns) {
             return;
         }
+        assert_eq!(number, self.opening_count, "{key} was opened for an earlier request");
         let recording = MemoryRecording::new(start);
         match key {
             RecordingKey::Log => {
@@ -130,6 +137,7 @@ impl Standby {
 
     fn on_action(&mut self, action: TapAction, now_ns: u64) {
         let later_ns = now_ns + self.rng.pick(&[0, MS, 20 * MS, 300 * MS]);
+        let opened_ns = later_ns + self.opening_takes_ns;
         match action {
             TapAction::Resolve { token, endpoint } => {
                 let fails = self.rng.chance(self.resolver_fails_per_mille);
@@ -140,7 +148,9 @@ impl Standby {
             TapAction::OpenSnapshot { index, row, .. } => {
                 self.opened_rows.truncate(index);
                 self.opened_rows.push((row.recording_id, row.log_position));
-                self.answers.push((later_ns, Answer::Opened(RecordingKey::Snapshot(index), 0)));
+                self.opening_count += 1;
+                let opened = Answer::Opened(RecordingKey::Snapshot(index), 0, self.opening_count);
+                self.answers.push((opened_ns, opened));
             }
             TapAction::SnapshotsRecorded => {
                 let recordings = std::mem::take(&mut self.recorder.snapshots);
@@ -150,7 +160,9 @@ impl Standby {
             }
             TapAction::DiscardSnapshots => self.recorder.snapshots.clear(),
             TapAction::OpenLog { start_position, .. } => {
-                self.answers.push((later_ns, Answer::Opened(RecordingKey::Log, start_position)));
+                self.opening_count += 1;
+                let opened = Answer::Opened(RecordingKey::Log, start_position, self.opening_count);
+                self.answers.push((opened_ns, opened));
             }
             TapAction::Report(report) => self.reports.push(report),
         }

@@ -214,7 +214,12 @@ impl World {
                 self.cut = self.cluster.members.iter().map(|member| member.address).collect();
                 self.pass(length_ns);
                 self.cluster.take_snapshots();
-                (0..self.cluster.members.len()).for_each(|index| self.cluster.purge(index));
+                let purged_per_mille = self.rng.pick(&[500, 1000]);
+                for index in 0..self.cluster.members.len() {
+                    if self.rng.chance(purged_per_mille) {
+                        self.cluster.purge(index);
+                    }
+                }
                 self.cut.clear();
             }
             8 => {
