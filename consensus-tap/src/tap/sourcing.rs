@@ -235,8 +235,8 @@ impl Tap {
     }
 
     fn on_archive_connected(&mut self, now_ns: u64, recorder: &impl Recorder) {
-        let begins_here =
-            recorder.position(RecordingKey::Log).is_none() && self.fetched_log_position.is_none();
+        let has_log = self.is_log_opening || recorder.position(RecordingKey::Log).is_some();
+        let begins_here = !has_log && self.fetched_log_position.is_none();
         if begins_here && self.config.replay_start == ReplayStart::LatestSnapshot {
             let set = self.source.as_ref().map(|source| source.snapshot_set(self.config.service_count));
             match set {

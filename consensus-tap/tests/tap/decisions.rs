@@ -426,6 +426,20 @@ fn the_log_is_opened_once_when_its_source_dies_meanwhile() {
 }
 
 #[test]
+fn no_snapshots_are_fetched_for_a_log_that_is_being_opened() {
+    let mut world = World::calm(3, |_| {});
+    world.standby.opening_takes_ns = 15 * SECOND;
+    world.until("the log is being opened", SOON_NS, |world| world.standby.opening_count == 1);
+    let source = world.standby.tap.status().source_member_id;
+    grow(&mut world, 20_000);
+    world.pass(SECOND);
+    world.cluster.take_snapshots();
+    world.cluster.kill(source as usize);
+    world.until("caught up", 60 * SECOND, World::is_caught_up);
+    assert!(world.standby.snapshot_set.is_none());
+}
+
+#[test]
 fn a_full_disk_ends_in_failed() {
     let mut world = World::calm(1, |_| {});
     follows_and_keeps_up(&mut world);
