@@ -38,13 +38,10 @@ const RATE: Case = Case {
     peer: "target-10M",
     target: Target::AtLeast(1.0),
 };
-const ALLOCATIONS: Case = Case {
-    bench: "footprint",
-    case: "allocations_per_message",
-    unit: "allocations",
-    peer: "zero",
-    target: Target::Zero,
-};
+/// Told beside the rate: a reader names and maps each segment that it comes to. What a following node allocates is
+/// `footprint`'s to say.
+const ALLOCATIONS: Case =
+    Case { case: "allocations_per_message", unit: "allocations", peer: "zero", target: Target::None, ..RATE };
 
 /// Runs every case.
 pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
