@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p perf -- BENCH [--quick] [--check]`. README.md has the table of cases and says how to
 //! read the lines; each bench is a file below `bench`.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod allocations;
 mod bench;
