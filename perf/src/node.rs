@@ -97,7 +97,7 @@ pub(crate) fn launch_here(
     name: &str,
     layout: Layout,
     idle: &str,
-    service: Box<dyn ClusteredService>,
+    make: impl Fn() -> Box<dyn ClusteredService> + Send + Sync + 'static,
 ) -> Result<NodeHandle, BenchError> {
     let settings = Settings {
         dir: Some(PathBuf::from(cluster.files().path(name))),
@@ -109,7 +109,7 @@ pub(crate) fn launch_here(
         ..Settings::default()
     };
     let config = NodeConfig::new(settings, CORE_COUNT_UNUSED).map_err(BenchError::run)?;
-    standby_node::launch(config, vec![service]).map_err(BenchError::run)
+    standby_node::launch(config, move |_, _| Ok(make())).map_err(BenchError::run)
 }
 
 /// What is both recorded and applied, -1 when nothing is.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use service_api::ClusteredService;
+use service_api::{ClusteredService, ServiceError};
 
 use crate::config::{NodeConfig, Settings};
 use crate::launch::launch;
@@ -110,15 +110,16 @@ fn run(args: Box<RunArgs>, services: ServiceFactory) -> Result<ExitCode, String>
     };
     let core_count = std::thread::available_parallelism().map_or(1, usize::from);
     let config = NodeConfig::new(args.settings.over(file), core_count).map_err(|error| error.to_string())?;
-    let services =
-        config.services.iter().map(|name| services(name, &config)).collect::<Result<Vec<_>, _>>()?;
 
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|error| format!("cannot handle signal {signal}: {error}"))?;
     }
-    let node = launch(config, services).map_err(|error| error.to_string())?;
+    let node = launch(config, move |id, config| {
+        services(&config.services[usize::from(id.0)], config).map_err(ServiceError::from)
+    })
+    .map_err(|error| error.to_string())?;
     let mut progress = (!args.no_progress).then(|| Progress::new(node.aeron_dir()));
     node.run_until(|| {
         if let Some(progress) = &mut progress {

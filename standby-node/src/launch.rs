@@ -12,7 +12,7 @@ use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::tap::Tap;
 use rtrb::RingBuffer;
 use service_api::host::ServiceDriver;
-use service_api::{ClusteredService, MemberId, ServiceId, StatusFields};
+use service_api::{ClusteredService, MemberId, ServiceError, ServiceId, StatusFields};
 
 use crate::agent::Agent;
 use crate::agent::conductor::{Conductor, ConductorRings, ModuleStateRequest};
@@ -70,20 +70,45 @@ pub enum LaunchError {
     /// io_uring was asked for and is not there.
     #[error("network = \"io-uring\": {0}")]
     Uring(#[from] UringUnavailable),
+    /// A service cannot be made.
+    #[error("service {service_id} (\"{name}\") cannot be made: {source}")]
+    Service {
+        /// Its id.
+        service_id: u8,
+        /// Its name in the configuration.
+        name: String,
+        /// What the factory said.
+        source: ServiceError,
+    },
     /// A thread.
     #[error(transparent)]
     Runner(#[from] RunnerError),
 }
 
-/// Starts a node with these services, in order of service id.
+/// Starts a node with as many services as `config` names.
+///
+/// `make` makes a fresh instance of the service with an id.
 ///
 /// # Errors
 /// [`LaunchError`], which names the key, the value and the next step. What happens later is in the log, in cnc.dat,
 /// and in the result of [`NodeHandle::stop`].
 pub fn launch(
     config: NodeConfig,
-    services: Vec<Box<dyn ClusteredService>>,
+    make: impl Fn(ServiceId, &NodeConfig) -> Result<Box<dyn ClusteredService>, ServiceError>
+    + Send
+    + Sync
+    + 'static,
 ) -> Result<NodeHandle, LaunchError> {
+    // Before anything is touched: a name that nobody knows leaves no directory behind.
+    let make_named = |(id, name): (usize, &String)| {
+        let service_id = id as u8;
+        make(ServiceId(service_id), &config).map_err(|source| LaunchError::Service {
+            service_id,
+            name: name.clone(),
+            source,
+        })
+    };
+    let services = config.services.iter().enumerate().map(make_named).collect::<Result<Vec<_>, _>>()?;
     let now_ms = clock::epoch_ms();
     let directory = NodeDirectory::open(&config.dir, now_ms)?;
     let buffers =
@@ -135,13 +160,12 @@ pub fn launch(
     let mut log_senders = vec![module_sender];
     let (mut starts, mut emissions, mut applied_positions) = (Vec::new(), Vec::new(), Vec::new());
     let mut service_agents: Vec<Box<dyn Agent + Send>> = Vec::new();
-    for (id, service) in services.into_iter().enumerate() {
+    for ((id, service), name) in services.into_iter().enumerate().zip(&config.services) {
         let service_id = id as u8;
         let driver =
             ServiceDriver::without_egress(service, MemberId(config.member_id), ServiceId(service_id));
         let mut figures = StatusFields::new();
         driver.status(&mut figures);
-        let name = config.services.get(id).map_or("service", String::as_str);
         let gauges = ServiceGauges::allocate(&mut counters, config.cluster_id, service_id, name, &figures)?;
         applied_positions.push(gauges.applied_position.clone());
         let (start_producer, start_consumer) = RingBuffer::new(1);

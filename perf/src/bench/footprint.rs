@@ -59,8 +59,9 @@ struct Footprint {
 
 fn follow(cluster: &Cluster, client: &mut Client, message_count: u64) -> Result<Footprint, BenchError> {
     let process = Node::start(cluster, PROCESS_DIRECTORY, &[])?;
-    let service = Box::new(Audit::new(monotonic_ns).with_output(Box::new(io::sink())));
-    let here = launch_here(cluster, DIRECTORY, Layout::Dedicated, IDLE, service)?;
+    let here = launch_here(cluster, DIRECTORY, Layout::Dedicated, IDLE, || {
+        Box::new(Audit::new(monotonic_ns).with_output(Box::new(io::sink())))
+    })?;
     client.send(WARM_UP_MESSAGES, RATE)?;
     let await_all = || {
         let committed = cluster.counter(0, COMMIT_POSITION)?.unwrap_or(0);

@@ -22,15 +22,17 @@ impl OurNode {
         let bounds = Histogram::new_with_bounds(1, LAG_NS_MAX, 3).expect("the bounds are in order");
         let lags = Arc::new(Mutex::new(bounds));
         let recorded = Arc::clone(&lags);
-        let audit = Audit::new(monotonic_ns).with_output(Box::new(io::sink()));
-        let service = HookedAudit::new(audit, move |message: &[u8]| {
-            if let Some(sent_ns) = message.get(8..16) {
-                let sent_ns = u64::from_le_bytes(sent_ns.try_into().expect("8 bytes"));
-                let lag_ns = monotonic_ns().saturating_sub(sent_ns);
-                recorded.lock().expect("nobody panics with it").saturating_record(lag_ns);
-            }
-        });
-        let node = launch_here(cluster, DIRECTORY, LAYOUT, IDLE, Box::new(service))?;
+        let node = launch_here(cluster, DIRECTORY, LAYOUT, IDLE, move || {
+            let audit = Audit::new(monotonic_ns).with_output(Box::new(io::sink()));
+            let recorded = Arc::clone(&recorded);
+            Box::new(HookedAudit::new(audit, move |message: &[u8]| {
+                if let Some(sent_ns) = message.get(8..16) {
+                    let sent_ns = u64::from_le_bytes(sent_ns.try_into().expect("8 bytes"));
+                    let lag_ns = monotonic_ns().saturating_sub(sent_ns);
+                    recorded.lock().expect("nobody panics with it").saturating_record(lag_ns);
+                }
+            }))
+        })?;
         Ok(Self { node, lags })
     }
 

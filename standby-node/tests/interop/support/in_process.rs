@@ -40,8 +40,11 @@ impl InProcess {
         };
         let config = NodeConfig::new(settings, 2).unwrap_or_else(|error| panic!("{error}"));
         let output = Output::default();
-        let audit = Audit::new(clock::monotonic_ns).with_output(Box::new(output.clone()));
-        let handle = launch(config, vec![Box::new(BurstAudit(audit))]);
+        let printed = output.clone();
+        let handle = launch(config, move |_, _| {
+            let audit = Audit::new(clock::monotonic_ns).with_output(Box::new(printed.clone()));
+            Ok(Box::new(BurstAudit(audit)))
+        });
         let handle = handle.unwrap_or_else(|error| panic!("{name}: {error}"));
         Self { name: name.to_owned(), handle, output }
     }
