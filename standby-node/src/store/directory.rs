@@ -7,12 +7,11 @@
 //! DIR/aeron/                 cnc.dat
 //! ```
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{ControlFile, StoreError, sync_directory};
+use crate::sys::disk;
 
 /// A node's directory, created where needed and locked against other nodes until this value is dropped.
 ///
@@ -105,7 +104,7 @@ const LOCK: &str = "standby.lock";
 const HOLDER_LENGTH_MAX: u64 = 64;
 
 fn create_directory(path: &Path) -> Result<(), StoreError> {
-    match DirBuilder::new().mode(0o700).create(path) {
+    match disk::create_directory(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(StoreError::io(path, "create the directory")(error)),
