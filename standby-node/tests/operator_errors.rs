@@ -102,7 +102,8 @@ fn a_wrong_command_line_ends_with_2_and_the_way_to_help() {
     run(&["run", "--port", "70000"]).expect_error(2, &["70000", "--port"]);
     run(&["run", "--receive-window", "7x"]).expect_error(2, &["7x", "write bytes"]);
     run(&["run", "--message-timeout", "5"]).expect_error(2, &["\"5\"", "e.g. 500ms"]);
-    run(&["run", "--file-sync-level", "3"]).expect_error(2, &["3 is not in 0..=2"]);
+    run(&["run", "--file-sync-level", "3"]).expect_error(2, &["\"3\"", "0, 1 or 2"]);
+    run(&["run", "--connect-timeout", "1000y"]).expect_error(2, &["1000y", "--connect-timeout", "365d"]);
     run(&["run", "--network", "dpdk"]).expect_error(2, &["dpdk", "mmsg or io-uring"]);
     run(&["status"]).expect_error(2, &["--dir"]);
 }
@@ -118,12 +119,89 @@ fn a_wrong_value_is_named_with_its_key_and_what_would_be_right() {
         (["--receive-window", "1k"], ["receive_window", "1024", "64k"]),
         (["--response-endpoint", "nowhere"], ["response_endpoint", "nowhere", "host:port"]),
         (["--audit-ballast", "7"], ["audit_ballast", "7", "multiple of 8"]),
+        (["--host", "0.0.0.0"], ["host", "0.0.0.0", "response_endpoint"]),
+        (["--host", "10.0.0.7:9100"], ["host", "10.0.0.7:9100", "without a port"]),
     ] {
         run_node(&dir, &flags).expect_error(1, &words);
     }
     let no_port = ["run", "--dir", path(&dir), "--host", "127.0.0.1", "--consensus-endpoints", "node0"];
     run(&no_port).expect_error(1, &["consensus_endpoints", "node0", "node0.example:9003"]);
     assert!(!dir.exists(), "nothing is created before everything is checked");
+}
+
+/// A wrong value for each key, as the file writes it; a flag is given the same without quotes and brackets.
+const WRONG_VALUES: &[(&str, &str)] = &[
+    ("service", "[\"nosuch\"]"),
+    ("consensus_endpoints", "[\"nowhere\"]"),
+    ("host", "\"10.0.0.7:9100\""),
+    ("port", "70000"),
+    ("response_endpoint", "\"nowhere\""),
+    ("endpoint_map", "[\"a:1=b\"]"),
+    ("member_id", "99999999999"),
+    ("cluster_id", "1.5"),
+    ("app_version", "\"1.2.256\""),
+    ("source_type", "\"boss\""),
+    ("routing", "\"some\""),
+    ("replay_start", "\"now\""),
+    ("consensus_stream_id", "2147483648"),
+    ("log_stream_id", "\"x\""),
+    ("archive_control_stream_id", "\"\""),
+    ("receive_window", "1024"),
+    ("socket_receive_buffer", "\"7x\""),
+    ("socket_send_buffer", "\"99999999999g\""),
+    ("connect_timeout", "\"1000y\""),
+    ("response_timeout", "\"366d\""),
+    ("message_timeout", "\"5\""),
+    ("progress_timeout", "\"0s\""),
+    ("source_timeout", "\"soon\""),
+    ("file_sync_level", "7"),
+    ("sync_interval", "\"\""),
+    ("layout", "\"square\""),
+    ("receiver_core", "\"first\""),
+    ("service_cores", "[100000]"),
+    ("idle", "\"sleep(7)\""),
+    ("network", "\"dpdk\""),
+    ("audit_ballast", "7"),
+];
+/// Keys that take any text or path.
+const ANY_TEXT: &[&str] = &["dir", "aeron_dir", "credentials", "challenge_answer", "archive_credentials"];
+
+#[test]
+fn a_wrong_value_of_any_key_is_refused_by_flag_and_by_file_alike() {
+    let (temp, dir) = scratch();
+    let file = temp.path().join("node.toml");
+    for (key, wrong) in WRONG_VALUES {
+        let text = wrong.trim_matches(['[', ']', '"']);
+        let flag = format!("--{}", key.replace('_', "-"));
+        // The cores of services count only where these have threads of their own.
+        let others: &[&str] = if *key == "layout" { &[] } else { &["--layout", "dedicated"] };
+        let output = run_node(&dir, &[others, &[&flag, text]].concat());
+        output.expect_error(output.code.filter(|code| *code == 2).unwrap_or(1), &[text]);
+
+        let defaults = [
+            ("dir", format!("\"{}\"", path(&dir))),
+            ("host", "\"127.0.0.1\"".to_owned()),
+            ("consensus_endpoints", format!("[\"127.0.0.1:{}\"]", closed_port())),
+            ("layout", "\"dedicated\"".to_owned()),
+        ];
+        let mut lines = format!("{key} = {wrong}\n");
+        for (default, value) in defaults.iter().filter(|(default, _)| default != key) {
+            lines.push_str(&format!("{default} = {value}\n"));
+        }
+        fs::write(&file, lines).expect("a file");
+        run(&["run", "--no-progress", "--config", path(&file)]).expect_error(1, &[text]);
+    }
+}
+
+#[test]
+fn no_key_goes_without_a_wrong_value_that_was_tried() {
+    use clap::Args as _;
+    let command = standby_node::config::Settings::augment_args(clap::Command::new("run"));
+    for argument in command.get_arguments() {
+        let key = argument.get_id().as_str();
+        let is_tried = WRONG_VALUES.iter().any(|(tried, _)| *tried == key) || ANY_TEXT.contains(&key);
+        assert!(is_tried, "add a wrong value for `{key}` to WRONG_VALUES, or the key to ANY_TEXT");
+    }
 }
 
 #[test]
