@@ -17,6 +17,7 @@
 //! `io.aeron.archive.Catalog`, version 3.1.0; checksums are not computed (0), as with a Java archive that has
 //! no record checksum configured.
 
+use super::segment::{GeometryError, RecordingGeometry};
 use super::{FormatError, Image, major, put_ascii, to_u64};
 
 /// The file's name in the archive directory.
@@ -264,6 +265,21 @@ impl Descriptor {
         out[..4].copy_from_slice(&length.to_le_bytes());
         out[4..8].copy_from_slice(&(state as i32).to_le_bytes());
         Ok(out)
+    }
+
+    /// The recording's shape.
+    ///
+    /// # Errors
+    /// [`GeometryError`] when a field holds what no archive writes.
+    pub fn geometry(&self) -> Result<RecordingGeometry, GeometryError> {
+        RecordingGeometry::new(
+            self.recording_id,
+            self.start_position,
+            self.term_buffer_length,
+            self.segment_file_length,
+            self.initial_term_id,
+            self.stream_id,
+        )
     }
 
     /// Whether the recording is being written: it has no stop position.

@@ -12,6 +12,7 @@ pub mod cnc;
 pub mod error_log;
 pub mod node_state;
 pub mod recording_log;
+pub mod retention;
 pub mod segment;
 
 /// Bytes to be stored at an offset. A list of edits is stored in order: a later one publishes the earlier.

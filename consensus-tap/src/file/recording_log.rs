@@ -212,37 +212,60 @@ impl RecordingLog {
     /// invalid or missing is left out, where Java would fail.
     pub fn snapshot_sets(&self, service_count: usize) -> Vec<SnapshotSet> {
         let mut sets: Vec<SnapshotSet> = Vec::new();
-        for (at, row) in self.rows.iter().enumerate().rev() {
-            let newest = &row.entry;
-            let is_head = newest.kind == EntryKind::Snapshot
-                && newest.valid
-                && newest.service_id == CONSENSUS_MODULE_ID;
-            if !is_head || sets.last().is_some_and(|set| set.is_at(newest)) {
+        for (at, newest) in self.set_heads() {
+            if sets.last().is_some_and(|set| set.is_at(newest)) {
                 continue;
             }
             let mut services = vec![None; service_count];
-            // The rows of a set lie below the consensus module's own, side by side.
-            for Row { entry, .. } in self.rows[..at].iter().rev() {
-                if entry.kind != EntryKind::Snapshot || !same_place(entry, newest) {
-                    break;
-                }
+            for entry in self.rows_of_set(at) {
                 let slot = usize::try_from(entry.service_id).ok().and_then(|id| services.get_mut(id));
                 if let (Some(slot @ None), true) = (slot, entry.valid) {
                     *slot = Some(entry.recording_id);
                 }
             }
             if let Some(services) = services.into_iter().collect::<Option<Vec<_>>>() {
-                sets.push(SnapshotSet {
-                    leadership_term_id: newest.leadership_term_id,
-                    term_base_log_position: newest.term_base_log_position,
-                    log_position: newest.log_position,
-                    timestamp: newest.timestamp,
-                    consensus_module: newest.recording_id,
-                    services,
-                });
+                sets.push(SnapshotSet::new(newest, services));
             }
         }
         sets
+    }
+
+    /// Every valid snapshot, newest first, with as many services as its rows name without a gap: for whoever looks at
+    /// a recording log and does not know how many services its node has.
+    pub fn snapshot_sets_as_found(&self) -> Vec<SnapshotSet> {
+        let mut sets: Vec<SnapshotSet> = Vec::new();
+        for (at, newest) in self.set_heads() {
+            if sets.last().is_some_and(|set| set.is_at(newest)) {
+                continue;
+            }
+            let mut services = Vec::new();
+            for entry in self.rows_of_set(at).filter(|entry| entry.valid) {
+                // From service 0 upwards, so the first that is not the next leaves a gap, or comes twice.
+                if usize::try_from(entry.service_id) == Ok(services.len()) {
+                    services.push(entry.recording_id);
+                }
+            }
+            sets.push(SnapshotSet::new(newest, services));
+        }
+        sets
+    }
+
+    /// The valid consensus module rows of snapshots, newest first, each with its place among the rows.
+    fn set_heads(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.rows.iter().enumerate().rev().map(|(at, row)| (at, &row.entry)).filter(|(_, entry)| {
+            entry.kind == EntryKind::Snapshot && entry.valid && entry.service_id == CONSENSUS_MODULE_ID
+        })
+    }
+
+    /// The other rows of the set whose consensus module row stands at `head`: they lie below it, side by side, service
+    /// 0 next to it.
+    fn rows_of_set(&self, head: usize) -> impl Iterator<Item = &Entry> {
+        let newest = &self.rows[head].entry;
+        self.rows[..head]
+            .iter()
+            .rev()
+            .map(|row| &row.entry)
+            .take_while(move |entry| entry.kind == EntryKind::Snapshot && same_place(entry, newest))
     }
 
     /// The newest complete, valid snapshot set.
@@ -451,6 +474,17 @@ impl RecordingLog {
 }
 
 impl SnapshotSet {
+    fn new(consensus_module: &Entry, services: Vec<i64>) -> Self {
+        Self {
+            leadership_term_id: consensus_module.leadership_term_id,
+            term_base_log_position: consensus_module.term_base_log_position,
+            log_position: consensus_module.log_position,
+            timestamp: consensus_module.timestamp,
+            consensus_module: consensus_module.recording_id,
+            services,
+        }
+    }
+
     /// The rows of this set in the order they are entered: services downwards, the consensus module last.
     pub fn entries(&self) -> Vec<Entry> {
         let entry = |service_id, recording_id| Entry {
