@@ -37,13 +37,17 @@ impl Catalog {
             file.write(0, &Header::new(0).encode())?;
             file.sync(level)?;
         }
-        let image = file.read(CAPACITY_MAX)?;
-        let catalog = format::Catalog::parse(&image).map_err(|error| {
-            let next_step = next_step(&error);
-            file.bad(error, next_step)
-        })?;
+        let catalog = parse(&file)?;
         let capacity = file.length()?;
         Ok(Self { file, catalog, capacity, level })
+    }
+
+    /// Reads the file as it is, beside a running node as well; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_create`].
+    pub fn read(path: &Path) -> Result<Option<format::Catalog>, StoreError> {
+        ControlFile::open_read_only(path)?.map(|file| parse(&file)).transpose()
     }
 
     /// The file.
@@ -257,6 +261,14 @@ impl Catalog {
 
 const HEADER_LENGTH: u64 = 32;
 const _: () = assert!(format::RECORD_HEADER_LENGTH == 32 && format::HEADER_LENGTH == 32);
+
+fn parse(file: &ControlFile) -> Result<format::Catalog, StoreError> {
+    let image = file.read(CAPACITY_MAX)?;
+    format::Catalog::parse(&image).map_err(|error| {
+        let next_step = next_step(&error);
+        file.bad(error, next_step)
+    })
+}
 
 fn next_step(error: &FormatError) -> &'static str {
     match error.offset() {

@@ -7,11 +7,12 @@
 //! DIR/aeron/                 cnc.dat
 //! ```
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{ControlFile, StoreError, sync_directory};
-use crate::sys::disk;
 
 /// A node's directory, created where needed and locked against other nodes until this value is dropped.
 ///
@@ -34,6 +35,22 @@ pub struct Holder {
     pub start_timestamp_ms: i64,
 }
 
+impl Holder {
+    /// Who holds, or last held, the lock on the node in `root`; `None` where nobody did, or the file does not tell.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn read(root: &Path) -> Result<Option<Self>, StoreError> {
+        let Some(lock) = ControlFile::open_read_only(&root.join(LOCK))? else { return Ok(None) };
+        Ok(parse_holder(&lock.read(HOLDER_LENGTH_MAX)?))
+    }
+
+    /// Whether its process has certainly gone: there is none with that pid. One of another container looks the same.
+    pub fn has_gone(self) -> bool {
+        !Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+}
+
 impl NodeDirectory {
     /// Creates what is missing (directories with mode 0700, files with 0600) and takes the lock.
     ///
@@ -46,23 +63,28 @@ impl NodeDirectory {
         }
         let root = root.canonicalize().map_err(StoreError::io(root, "resolve it"))?;
         sync_directory(&root)?;
-        let (lock, _) = ControlFile::open_or_create(&root.join(LOCK))?;
-        let previous = parse_holder(&lock.read(HOLDER_LENGTH_MAX)?);
-        match lock.file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked { path: lock.path, pid: previous.map(|holder| holder.pid) });
-            }
-            Err(std::fs::TryLockError::Error(source)) => {
-                return Err(StoreError::io(&lock.path, "lock it")(source));
-            }
-        }
-        // Read again: between the first look and the lock another node may have come and gone.
-        let previous = parse_holder(&lock.read(HOLDER_LENGTH_MAX)?);
+        let (lock, previous) = take_lock(&root)?;
         let holder = Holder { pid: std::process::id(), start_timestamp_ms: now_ms };
         let text = format!("{} {}\n", holder.pid, holder.start_timestamp_ms);
         lock.set_length(0)?;
         lock.write(0, text.as_bytes())?;
+        Ok(Self { root, holder, previous, _lock: lock })
+    }
+
+    /// Takes the lock of a node that does not run, for a verb that changes its files. The lock file goes on naming the
+    /// node that ran last, by which the next one tells its leftovers; nothing is created but a lock file that is
+    /// missing.
+    ///
+    /// # Errors
+    /// [`StoreError::NoHistory`] when no node has run in `root`; [`StoreError::Locked`] while one runs;
+    /// [`StoreError::Io`].
+    pub fn open_stopped(root: &Path, now_ms: i64) -> Result<Self, StoreError> {
+        if !root.join(ARCHIVE).is_dir() || !root.join(CLUSTER).is_dir() {
+            return Err(StoreError::NoHistory { path: root.to_owned() });
+        }
+        let root = root.canonicalize().map_err(StoreError::io(root, "resolve it"))?;
+        let (lock, previous) = take_lock(&root)?;
+        let holder = Holder { pid: std::process::id(), start_timestamp_ms: now_ms };
         Ok(Self { root, holder, previous, _lock: lock })
     }
 
@@ -103,8 +125,26 @@ const AERON: &str = "aeron";
 const LOCK: &str = "standby.lock";
 const HOLDER_LENGTH_MAX: u64 = 64;
 
+/// Takes the lock, and tells who held it before.
+fn take_lock(root: &Path) -> Result<(ControlFile, Option<Holder>), StoreError> {
+    let (lock, _) = ControlFile::open_or_create(&root.join(LOCK))?;
+    let previous = parse_holder(&lock.read(HOLDER_LENGTH_MAX)?);
+    match lock.file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            return Err(StoreError::Locked { path: lock.path, pid: previous.map(|holder| holder.pid) });
+        }
+        Err(std::fs::TryLockError::Error(source)) => {
+            return Err(StoreError::io(&lock.path, "lock it")(source));
+        }
+    }
+    // Read again: between the first look and the lock another node may have come and gone.
+    let previous = parse_holder(&lock.read(HOLDER_LENGTH_MAX)?);
+    Ok((lock, previous))
+}
+
 fn create_directory(path: &Path) -> Result<(), StoreError> {
-    match disk::create_directory(path) {
+    match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(StoreError::io(path, "create the directory")(error)),

@@ -28,6 +28,18 @@ struct Mark {
     boot_id: String,
 }
 
+/// What the file says, as [`DurabilityFile::read`] finds it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DurableMark {
+    /// Which recording.
+    pub recording_id: i64,
+    /// Everything below this position is on the disk.
+    pub position: i64,
+    /// Whether the machine has been up since, and no tail waits to be confirmed: then everything that was recorded
+    /// counts.
+    pub is_of_this_boot: bool,
+}
+
 /// What may be trusted of a recording that was found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Trust {
@@ -48,10 +60,21 @@ impl DurabilityFile {
 
     fn with_boot_id(path: &Path, boot_id: String) -> Result<Self, StoreError> {
         let (file, _) = ControlFile::open_or_create(path)?;
-        let image = file.read(2 * SLOT_LENGTH as u64)?;
-        let newest = image.chunks(SLOT_LENGTH).filter_map(decode).max_by_key(|(sequence, _)| *sequence);
-        let sequence = newest.as_ref().map_or(0, |(sequence, _)| *sequence);
-        Ok(Self { file, last: newest.map(|(_, mark)| mark), sequence, boot_id })
+        let (sequence, last) = newest(&file)?.unzip();
+        Ok(Self { file, last, sequence: sequence.unwrap_or(0), boot_id })
+    }
+
+    /// Reads the file as it is, beside a running node as well; `None` when there is none, or it holds no whole mark.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn read(path: &Path) -> Result<Option<DurableMark>, StoreError> {
+        let Some(file) = ControlFile::open_read_only(path)? else { return Ok(None) };
+        Ok(newest(&file)?.map(|(_, mark)| DurableMark {
+            recording_id: mark.recording_id,
+            position: mark.position,
+            is_of_this_boot: mark.boot_id == current_boot_id(),
+        }))
     }
 
     /// What may be trusted of a recording that begins at `start_position`. A mark that is missing or of another
@@ -109,6 +132,12 @@ fn encode(sequence: u64, mark: &Mark) -> [u8; SLOT_LENGTH] {
     let checksum = crc32fast::hash(&slot[4..]);
     slot[..4].copy_from_slice(&checksum.to_le_bytes());
     slot
+}
+
+/// The sequence and mark of the slot that was written last.
+fn newest(file: &ControlFile) -> Result<Option<(u64, Mark)>, StoreError> {
+    let image = file.read(2 * SLOT_LENGTH as u64)?;
+    Ok(image.chunks(SLOT_LENGTH).filter_map(decode).max_by_key(|(sequence, _)| *sequence))
 }
 
 /// A slot's sequence and mark; `None` for one that was never written, or torn.

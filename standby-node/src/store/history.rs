@@ -25,7 +25,7 @@ use super::recording_writer::RecordingWriter;
 use super::segment::{SegmentError, Straddling, recover, segment_bases};
 use super::segment_preparer::{SegmentPreparer, segment_pipeline};
 use super::{StoreError, SyncLevel};
-use crate::sys::{clock, disk};
+use crate::sys::clock;
 use crate::sys::mapped::Published;
 
 /// The archive and recording log of one node.
@@ -281,7 +281,7 @@ impl History {
             drop(writer);
             for base in segment_bases(&self.archive, &geometry).unwrap_or_default() {
                 let path = self.archive.join(geometry.segment_name(base));
-                if let Err(error) = disk::remove(&path) {
+                if let Err(error) = std::fs::remove_file(&path) {
                     tracing::warn!(path = %path.display(), %error, "could not remove a snapshot that was given up");
                 }
             }
@@ -367,15 +367,9 @@ fn active_descriptor(source: &Recording) -> Descriptor {
 }
 
 fn geometry_of(descriptor: &Descriptor) -> Result<RecordingGeometry, HistoryError> {
-    RecordingGeometry::new(
-        descriptor.recording_id,
-        descriptor.start_position,
-        descriptor.term_buffer_length,
-        descriptor.segment_file_length,
-        descriptor.initial_term_id,
-        descriptor.stream_id,
-    )
-    .map_err(|source| HistoryError::Geometry { recording_id: descriptor.recording_id, source })
+    descriptor
+        .geometry()
+        .map_err(|source| HistoryError::Geometry { recording_id: descriptor.recording_id, source })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
+use consensus_tap::file::FormatError;
 use consensus_tap::file::archive_mark::{self, ArchiveMark};
 use consensus_tap::file::cluster_mark::{
     self, ACTIVATION_IN_PROGRESS, ACTIVITY_TIMESTAMP_OFFSET, ClusterMark, ComponentType, FILE_LENGTH,
@@ -61,6 +62,14 @@ impl ClusterMarkFile {
         };
         let header = fields.encode().map_err(|error| file.bad(error, SHORTER_STRINGS))?;
         Ok(Self { mark: MarkFile::take_over(file, &header, cluster_mark::VERSION)? })
+    }
+
+    /// Reads the file at `path` as it is, beside a running node as well, with its error log; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Format`], [`StoreError::Io`].
+    pub fn read(path: &Path) -> Result<Option<(ClusterMark, ErrorLog)>, StoreError> {
+        read_mark(path, ClusterMark::parse)
     }
 
     /// Tells readers that the file may be used.
@@ -133,6 +142,14 @@ impl ArchiveMarkFile {
         Ok(Self { mark: MarkFile::take_over(file, &header, archive_mark::VERSION)? })
     }
 
+    /// Reads the file at `path` as it is, as [`ClusterMarkFile::read`].
+    ///
+    /// # Errors
+    /// [`StoreError::Format`], [`StoreError::Io`].
+    pub fn read(path: &Path) -> Result<Option<(ArchiveMark, ErrorLog)>, StoreError> {
+        read_mark(path, ArchiveMark::parse)
+    }
+
     /// Tells readers that the file may be used.
     ///
     /// # Errors
@@ -192,6 +209,17 @@ impl NodeStateFile {
         }
         let state = NodeState::parse(&image).map_err(|error| file.bad(error, NEXT_STEP))?;
         Ok(Self { file, state })
+    }
+
+    /// Reads the file as it is, beside a running node as well; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Format`], [`StoreError::Io`].
+    pub fn read(path: &Path) -> Result<Option<CandidateTerm>, StoreError> {
+        let Some(file) = ControlFile::open_read_only(path)? else { return Ok(None) };
+        let image = file.read(node_state::FILE_LENGTH as u64)?;
+        let state = NodeState::parse(&image).map_err(|error| file.bad(error, NEXT_STEP))?;
+        Ok(Some(state.candidate_term))
     }
 
     /// The newest candidate term.
@@ -273,6 +301,50 @@ fn to_usize(value: u64) -> usize {
     usize::try_from(value).expect("an offset in a header of 8 KiB")
 }
 
+fn read_mark<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, FormatError>,
+) -> Result<Option<(T, ErrorLog)>, StoreError> {
+    let Some(file) = ControlFile::open_read_only(path)? else { return Ok(None) };
+    let image = file.read(FILE_LENGTH_U64)?;
+    let header = parse(&image).map_err(|error| file.bad(error, NEXT_STEP))?;
+    Ok(Some((header, ErrorLog::parse(image.get(HEADER_LENGTH..).unwrap_or_default()))))
+}
+
+/// Refuses to touch a directory in which a process that does not take our lock, a Java one, may be alive.
+///
+/// # Errors
+/// [`StoreError::Active`]; [`StoreError::Format`], [`StoreError::Io`].
+pub fn check_nobody_runs(directory: &NodeDirectory, now_ms: i64) -> Result<(), StoreError> {
+    let cluster = directory.cluster().join(cluster_mark::FILE_NAME);
+    if let Some(file) = ControlFile::open_read_only(&cluster)?
+        && let Some((old, _)) = ClusterMarkFile::read(&cluster)?
+    {
+        check_silent(&file, directory, old.activity_timestamp, old.pid, old.start_timestamp, now_ms)?;
+    }
+    let archive = directory.archive().join(archive_mark::FILE_NAME);
+    if let Some(file) = ControlFile::open_read_only(&archive)?
+        && let Some((old, _)) = ArchiveMarkFile::read(&archive)?
+    {
+        check_silent(&file, directory, old.activity_timestamp, old.pid, old.start_timestamp, now_ms)?;
+    }
+    Ok(())
+}
+
+/// Whether a mark file's process gave a sign of life within [`LIVENESS_TIMEOUT_MS`].
+pub fn is_active(activity_timestamp: i64, start_timestamp: i64, now_ms: i64) -> bool {
+    activity_timestamp != TERMINATED
+        && age_ms(activity_timestamp, start_timestamp, now_ms) < LIVENESS_TIMEOUT_MS
+}
+
+/// Time since the last sign of life, milliseconds.
+fn age_ms(activity_timestamp: i64, start_timestamp: i64, now_ms: i64) -> i64 {
+    // A process that died while taking the file over has left no sign of life but its start.
+    let last_seen =
+        if activity_timestamp == ACTIVATION_IN_PROGRESS { start_timestamp } else { activity_timestamp };
+    now_ms.saturating_sub(last_seen)
+}
+
 /// Refuses while a process that does not take our lock may be alive.
 fn check_silent(
     file: &ControlFile,
@@ -285,13 +357,10 @@ fn check_silent(
     let ours = directory
         .previous_holder()
         .is_some_and(|holder| i64::from(holder.pid) == pid && holder.start_timestamp_ms == start_timestamp);
-    // A process that died while taking the file over has left no sign of life but its start.
-    let last_seen =
-        if activity_timestamp == ACTIVATION_IN_PROGRESS { start_timestamp } else { activity_timestamp };
-    let age_ms = now_ms.saturating_sub(last_seen);
-    if ours || activity_timestamp == TERMINATED || age_ms >= LIVENESS_TIMEOUT_MS {
+    if ours || !is_active(activity_timestamp, start_timestamp, now_ms) {
         return Ok(());
     }
+    let age_ms = age_ms(activity_timestamp, start_timestamp, now_ms);
     Err(StoreError::Active { path: file.path.clone(), pid, age_ms, timeout_ms: LIVENESS_TIMEOUT_MS })
 }
 

@@ -21,16 +21,15 @@ pub mod reseed;
 pub mod segment;
 pub mod segment_preparer;
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use consensus_tap::file::recording_log::RowError;
 use consensus_tap::file::{Edit, FormatError};
 
 use crate::advice::next_step;
-use crate::sys::disk;
 
 /// What must be on the disk before a call returns; Aeron's file sync levels.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -134,8 +133,8 @@ pub enum StoreError {
         /// What is there.
         found: &'static str,
     },
-    /// There is no history to move aside.
-    #[error("{}: no node has run here, so there is nothing to move aside; check --dir", path.display())]
+    /// The directory is no node's.
+    #[error("{}: no node has run here; check --dir", path.display())]
     NoHistory {
         /// The directory.
         path: PathBuf,
@@ -166,7 +165,9 @@ impl ControlFile {
     /// Opens a file for reading and writing, and says whether it was created just now. A new name is synced
     /// into its directory.
     fn open_or_create(path: &Path) -> Result<(Self, bool), StoreError> {
-        let (file, created) = match disk::create(path) {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        let (file, created) = match options.clone().create_new(true).open(path) {
             Ok(file) => {
                 if let Some(parent) = path.parent() {
                     sync_directory(parent)?;
@@ -174,11 +175,20 @@ impl ControlFile {
                 (file, true)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                (disk::open(path).map_err(StoreError::io(path, "open it for writing"))?, false)
+                (options.open(path).map_err(StoreError::io(path, "open it for writing"))?, false)
             }
             Err(error) => return Err(StoreError::io(path, "create it")(error)),
         };
         Ok((Self { path: path.to_owned(), file }, created))
+    }
+
+    /// Opens a file for reading only; `None` when there is none.
+    fn open_read_only(path: &Path) -> Result<Option<Self>, StoreError> {
+        match File::open(path) {
+            Ok(file) => Ok(Some(Self { path: path.to_owned(), file })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(path, "open it for reading")(error)),
+        }
     }
 
     fn length(&self) -> Result<u64, StoreError> {
@@ -186,7 +196,7 @@ impl ControlFile {
     }
 
     fn set_length(&self, length: u64) -> Result<(), StoreError> {
-        disk::set_length(&self.file, &self.path, length).map_err(StoreError::io(&self.path, "set its length"))
+        self.file.set_len(length).map_err(StoreError::io(&self.path, "set its length"))
     }
 
     /// At most `length_max` bytes from the start.
@@ -208,7 +218,7 @@ impl ControlFile {
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        disk::write(&self.file, &self.path, offset, bytes).map_err(StoreError::io(&self.path, "write to it"))
+        self.file.write_all_at(bytes, offset).map_err(StoreError::io(&self.path, "write to it"))
     }
 
     /// Stores edits in their order.
@@ -219,8 +229,8 @@ impl ControlFile {
     fn sync(&self, level: SyncLevel) -> Result<(), StoreError> {
         match level {
             SyncLevel::None => Ok(()),
-            SyncLevel::Data => disk::sync_data(&self.file, &self.path),
-            SyncLevel::All => disk::sync_all(&self.file, &self.path),
+            SyncLevel::Data => self.file.sync_data(),
+            SyncLevel::All => self.file.sync_all(),
         }
         .map_err(StoreError::io(&self.path, "sync it to disk"))
     }
@@ -232,5 +242,7 @@ impl ControlFile {
 
 /// Puts the names in a directory on the disk.
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    disk::sync_directory(path).map_err(StoreError::io(path, "sync its names"))
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(StoreError::io(path, "sync its names"))
 }

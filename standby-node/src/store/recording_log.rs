@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use consensus_tap::file::recording_log::{Entry, RecordingLog, RowError, SnapshotSet};
+use consensus_tap::file::recording_log::{Entry, RecordingLog, Row, RowError, SnapshotSet};
 use consensus_tap::file::{Edit, FormatError};
 
 use super::{ControlFile, StoreError, SyncLevel};
@@ -28,6 +28,17 @@ impl RecordingLogFile {
         let (file, _) = ControlFile::open_or_create(path)?;
         let (log, cut_length) = load(&file)?;
         Ok(Self { file, log, cut_length })
+    }
+
+    /// Reads the file as it is, beside a running node as well; `None` when there is none. With it come the bytes
+    /// at its end that are no whole row yet: a node is appending, or died while it was.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_create`].
+    pub fn read(path: &Path) -> Result<Option<(RecordingLog, u64)>, StoreError> {
+        let Some(file) = ControlFile::open_read_only(path)? else { return Ok(None) };
+        let (log, unfinished, _) = parse(&file)?;
+        Ok(Some((log, unfinished)))
     }
 
     /// The rows and the queries on them.
@@ -123,6 +134,19 @@ impl RecordingLogFile {
         self.carry_out(plan)
     }
 
+    /// Marks a whole set as invalid, on the disk: its consensus module's row first, without which it counts no more.
+    ///
+    /// # Errors
+    /// As [`Self::append_term`].
+    pub fn invalidate_snapshot_set(&mut self, set: &SnapshotSet) -> Result<(), StoreError> {
+        for entry in set.entries().iter().rev() {
+            let is_its_row = |row: &&Row| row.entry == *entry;
+            let offsets: Vec<u64> = self.log.rows().iter().filter(is_its_row).map(|row| row.offset).collect();
+            offsets.into_iter().try_for_each(|offset| self.invalidate(offset))?;
+        }
+        self.sync(SyncLevel::All)
+    }
+
     /// Marks the newest snapshot as invalid; false when there is none.
     ///
     /// # Errors
@@ -170,21 +194,32 @@ impl RecordingLogFile {
 const LENGTH_MAX: u64 = 256 * 1024 * 1024;
 
 fn load(file: &ControlFile) -> Result<(RecordingLog, u64), StoreError> {
-    let image = file.read(LENGTH_MAX)?;
-    let length = image.len();
-    let error = match RecordingLog::parse(image) {
-        Ok(log) => return Ok((log, 0)),
+    let (log, unfinished_length, error) = parse(file)?;
+    if let Some(error) = error {
+        tracing::warn!(path = %file.path.display(), %error, "cutting off a row that was never completed");
+        file.set_length(file.length()? - unfinished_length)?;
+        file.sync(SyncLevel::All)?;
+    }
+    Ok((log, unfinished_length))
+}
+
+/// The whole rows, how many bytes behind them are no whole row, and why not.
+fn parse(file: &ControlFile) -> Result<(RecordingLog, u64, Option<FormatError>), StoreError> {
+    let mut image = file.read(LENGTH_MAX)?;
+    let error = match RecordingLog::parse(image.clone()) {
+        Ok(log) => return Ok((log, 0, None)),
         Err(error) => error,
     };
     let end = match &error {
-        FormatError::Truncated { offset, .. } | FormatError::Unwritten { offset, .. } => *offset,
+        FormatError::Truncated { offset, .. } | FormatError::Unwritten { offset, .. } => {
+            usize::try_from(*offset).expect("an offset in the image")
+        }
         FormatError::Unexpected { .. } => return Err(file.bad(error, NEXT_STEP)),
     };
-    tracing::warn!(path = %file.path.display(), %error, "cutting off a row that was never completed");
-    file.set_length(end)?;
-    file.sync(SyncLevel::All)?;
-    let log = RecordingLog::parse(file.read(LENGTH_MAX)?).map_err(|error| file.bad(error, NEXT_STEP))?;
-    Ok((log, u64::try_from(length).unwrap_or(u64::MAX) - end))
+    let unfinished_length = u64::try_from(image.len() - end).expect("a usize fits");
+    image.truncate(end);
+    let log = RecordingLog::parse(image).map_err(|error| file.bad(error, NEXT_STEP))?;
+    Ok((log, unfinished_length, Some(error)))
 }
 
 const NEXT_STEP: &str =
