@@ -9,6 +9,7 @@ pub mod agent;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod inspection;
 mod launch;
 pub mod net;
 mod progress;

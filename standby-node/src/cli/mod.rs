@@ -1,0 +1,79 @@
+//! The operator's verbs. A user's binary calls [`main`] with its own services and has all of them.
+
+mod archive;
+mod directory;
+mod output;
+mod reseed;
+mod run;
+mod snapshot;
+mod status;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use service_api::ClusteredService;
+
+use self::archive::ArchiveArgs;
+use self::directory::RecoveryPlanArgs;
+use self::output::DirectoryArgs;
+use self::reseed::ReseedArgs;
+use self::run::RunArgs;
+use self::snapshot::SnapshotArgs;
+use self::status::StatusArgs;
+use crate::config::NodeConfig;
+
+/// A warm standby for Aeron Cluster: follows the log of an unmodified cluster and keeps a Rust service warm.
+#[derive(Debug, Parser)]
+#[command(name = "standby-node", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Follow a cluster until SIGTERM or SIGINT
+    Run(Box<RunArgs>),
+    /// Show what a node is doing
+    Status(StatusArgs),
+    /// Show who uses or used a directory, and what lies in it
+    Describe(DirectoryArgs),
+    /// Print the rows of recording.log
+    RecordingLog(DirectoryArgs),
+    /// Tell from which snapshots and which part of the log a node would start
+    RecoveryPlan(RecoveryPlanArgs),
+    /// Take a snapshot, look at snapshot sets, or invalidate one
+    Snapshot(SnapshotArgs),
+    /// Look at recordings
+    Archive(ArchiveArgs),
+    /// Move a node's history aside, so that its next start begins again from the members
+    Reseed(ReseedArgs),
+}
+
+/// Makes a service from its configured name, or says which names there are.
+pub type ServiceFactory = fn(&str, &NodeConfig) -> Result<Box<dyn ClusteredService>, String>;
+
+/// Parses the command line, runs the verb, and returns the process's exit code: 0 for success, 1 for failure or a
+/// failed check, 2 for a wrong command line.
+pub fn main(services: ServiceFactory) -> ExitCode {
+    let Cli { verb } = Cli::parse();
+    let result = match verb {
+        Verb::Run(args) => run::run(args, services),
+        Verb::Status(args) => status::status(&args),
+        Verb::Describe(args) => directory::describe(&args),
+        Verb::RecordingLog(args) => directory::recording_log(&args),
+        Verb::RecoveryPlan(args) => directory::recovery_plan(&args),
+        Verb::Snapshot(args) => snapshot::snapshot(args),
+        Verb::Archive(args) => archive::archive(args),
+        Verb::Reseed(args) => reseed::reseed(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(message) => {
+            // Where even this cannot be written, the exit code is all that is left to say.
+            let _ = writeln!(std::io::stderr(), "standby-node: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
