@@ -119,7 +119,7 @@ pub fn launch(
     }
     let local_addr = socket.local_addr();
     let io = config.network.open(socket, Offload::default())?;
-    let level = SyncLevel::from_number(config.file_sync_level).expect("the configuration was checked");
+    let level = config.file_sync_level;
     let history = History::open(&directory, level)?;
 
     let gone = directory.previous_holder();

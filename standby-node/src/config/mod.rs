@@ -12,9 +12,12 @@ use consensus_tap::channel::HostPort;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
 
 pub use self::settings::Settings;
-pub use self::values::{AppVersion, Credential, EndpointMapping, Layout, Size, Span, ValueError};
+pub use self::values::{
+    AppVersion, Credential, EndpointMapping, FileSyncLevel, Layout, Size, Span, ValueError,
+};
 use crate::agent::idle::IdleStrategy;
 use crate::net::backend::NetworkBackend;
+use crate::store::SyncLevel;
 
 /// Services a node can host, as in Aeron.
 pub const SERVICES_MAX: usize = 10;
@@ -54,8 +57,8 @@ pub struct NodeConfig {
     pub socket_receive_buffer: usize,
     /// Socket send buffer, bytes.
     pub socket_send_buffer: usize,
-    /// 0, 1 or 2 as in Aeron.
-    pub file_sync_level: u8,
+    /// As in Aeron.
+    pub file_sync_level: SyncLevel,
     /// Time between two background syncs.
     pub sync_interval: std::time::Duration,
     /// Ballast of audit services, bytes.
@@ -121,7 +124,7 @@ impl NodeConfig {
     /// [`ConfigError`] for the first key that is missing or wrong.
     pub fn new(settings: Settings, core_count: usize) -> Result<Self, ConfigError> {
         let dir = settings.dir.ok_or_else(|| missing("dir"))?;
-        let host = settings.host.ok_or_else(|| missing("host"))?;
+        let host = host(settings.host.ok_or_else(|| missing("host"))?)?;
         let services = service_names(settings.service)?;
         let layout =
             settings.layout.unwrap_or(if core_count >= 4 { Layout::Dedicated } else { Layout::Shared });
@@ -140,10 +143,15 @@ impl NodeConfig {
             .as_ref()
             .map(|text| endpoint("response_endpoint", text))
             .transpose()?;
+        if response_endpoint.is_none() && is_everywhere(&host) {
+            let problem = "is every address of this host, and members must be told one: set response_endpoint to \
+                           host:port as they reach it, or host to one address";
+            return Err(value("host", &host.host, problem));
+        }
         let tap = TapConfig {
             consensus_endpoints: consensus_endpoints(settings.consensus_endpoints)?,
             // Known for sure only when the socket is bound.
-            response_endpoint: endpoint("host", &format!("{host}:1"))?,
+            response_endpoint: host.clone(),
             endpoint_map: settings
                 .endpoint_map
                 .unwrap_or_default()
@@ -178,7 +186,7 @@ impl NodeConfig {
             aeron_dir: settings.aeron_dir.unwrap_or_else(|| dir.join("aeron")),
             dir,
             services,
-            bind_endpoint: bind_endpoint(&host, settings.port.unwrap_or(0)),
+            bind_endpoint: host.with_port(settings.port.unwrap_or(0)).to_string(),
             response_endpoint,
             member_id: settings.member_id.unwrap_or(100),
             cluster_id: settings.cluster_id.unwrap_or(0),
@@ -194,7 +202,7 @@ impl NodeConfig {
             network: settings.network.unwrap_or(NetworkBackend::Mmsg),
             socket_receive_buffer: settings.socket_receive_buffer.map_or(4 << 20, |size| size.0 as usize),
             socket_send_buffer: settings.socket_send_buffer.map_or(1 << 20, |size| size.0 as usize),
-            file_sync_level: settings.file_sync_level.unwrap_or(0),
+            file_sync_level: settings.file_sync_level.map_or(SyncLevel::None, |level| level.0),
             sync_interval: settings.sync_interval.map_or(std::time::Duration::from_secs(1), |span| span.0),
             audit_ballast,
         })
@@ -260,12 +268,22 @@ fn endpoint(key: &'static str, text: &str) -> Result<HostPort, ConfigError> {
     Ok(endpoint)
 }
 
-fn bind_endpoint(host: &str, port: u16) -> String {
-    if host.contains(':') && !host.starts_with('[') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
+/// A host that can be bound; its port is not known before it is.
+fn host(text: String) -> Result<HostPort, ConfigError> {
+    let is_bare_ipv6 = text.contains(':') && !text.starts_with('[');
+    let bracketed = if is_bare_ipv6 { format!("[{text}]") } else { text.clone() };
+    format!("{bracketed}:0").parse().map_err(|_| {
+        value(
+            "host",
+            text,
+            "write a name or an address without a port, e.g. 10.0.0.7 or fd00::7; `port` is a key of its own",
+        )
+    })
+}
+
+/// Whether binding `host` takes every address, so that none is left to be told to others.
+fn is_everywhere(host: &HostPort) -> bool {
+    host.socket_addr().is_some_and(|address| address.ip().is_unspecified())
 }
 
 fn missing(key: &'static str) -> ConfigError {
@@ -312,6 +330,35 @@ mod tests {
         assert!(message.contains("source_type") && message.contains("boss") && message.contains("follower"));
         let settings = Settings { consensus_endpoints: Some(vec!["a:0".into()]), ..minimal() };
         assert!(NodeConfig::new(settings, 2).unwrap_err().to_string().contains("port 0"));
+    }
+
+    #[test]
+    fn an_ipv6_host_may_be_written_with_or_without_brackets() {
+        for host in ["fd00::7", "[fd00::7]"] {
+            let settings = Settings { host: Some(host.into()), port: Some(9100), ..minimal() };
+            let config = NodeConfig::new(settings, 2).unwrap();
+            assert_eq!(config.bind_endpoint, "[fd00::7]:9100");
+            assert_eq!(config.tap.response_endpoint.host, "fd00::7");
+        }
+        for wrong in ["10.0.0.7:9100", "[fd00::7]:9100", "fd00::7::", "", "a b"] {
+            let settings = Settings { host: Some(wrong.into()), ..minimal() };
+            let message = NodeConfig::new(settings, 2).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("host = \"{wrong}\": write a name or an address")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_address_at_once_is_a_host_only_where_members_are_told_another() {
+        for host in ["0.0.0.0", "::", "[::]"] {
+            let settings = Settings { host: Some(host.into()), ..minimal() };
+            let message = NodeConfig::new(settings.clone(), 2).unwrap_err().to_string();
+            assert!(message.contains("host = ") && message.contains("response_endpoint"), "{message}");
+            let told = Settings { response_endpoint: Some("10.0.0.7:9100".into()), ..settings };
+            assert!(NodeConfig::new(told, 2).is_ok(), "{host}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{AppVersion, Credential, EndpointMapping, Layout, Size, Span, as_flag};
+use super::values::{AppVersion, Credential, EndpointMapping, FileSyncLevel, Layout, Size, Span, as_flag};
 use crate::agent::idle::IdleStrategy;
 use crate::net::backend::NetworkBackend;
 
@@ -134,8 +134,8 @@ pub struct Settings {
 
     /// How recorded bytes reach the disk: 0 in the background, 1 data, 2 data and metadata
     /// (aeron.archive.file.sync.level). [default: 0]
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=2))]
-    pub file_sync_level: Option<u8>,
+    #[arg(long, value_name = "LEVEL")]
+    pub file_sync_level: Option<FileSyncLevel>,
 
     /// Time between two background syncs at level 0. [default: 1s]
     #[arg(long, value_name = "TIME")]

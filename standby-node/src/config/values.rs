@@ -9,7 +9,9 @@ use consensus_tap::codec::message::SemanticVersion;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// A time, written like `200ms`, `5s` or `1m`.
+use crate::store::SyncLevel;
+
+/// A time, written like `200ms`, `5s` or `1m`; at most a year, so that no sum with a clock can wrap.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub struct Span(pub Duration);
@@ -18,6 +20,11 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "SizeText")]
 pub struct Size(pub u64);
+
+/// How recorded bytes reach the disk, written as Aeron's number.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "i64")]
+pub struct FileSyncLevel(pub SyncLevel);
 
 /// A secret: never printed.
 #[derive(Clone, Deserialize, Eq, PartialEq)]
@@ -74,7 +81,10 @@ impl ValueError {
 }
 
 impl Span {
-    /// In nanoseconds; the longest time that fits for anything longer.
+    /// The longest time: 365 days.
+    pub const MAX: Self = Self(Duration::from_secs(365 * 24 * 60 * 60));
+
+    /// In nanoseconds, at most those of a year where it was written as text.
     pub fn as_nanos(self) -> u64 {
         u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
     }
@@ -85,6 +95,7 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         match humantime::parse_duration(text) {
+            Ok(duration) if duration > Self::MAX.0 => Err(ValueError::new(text, "a time up to 365d")),
             Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
             _ => Err(ValueError::new(text, "a time: write a number and ns, us, ms, s, m or h, e.g. 500ms")),
         }
@@ -131,6 +142,23 @@ impl TryFrom<SizeText> for Size {
             SizeText::Number(number) => Ok(Self(number)),
             SizeText::Text(text) => text.parse(),
         }
+    }
+}
+
+impl FromStr for FileSyncLevel {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let level = text.parse().ok().and_then(SyncLevel::from_number);
+        level.map(Self).ok_or_else(|| ValueError::new(text, "a file sync level: write 0, 1 or 2"))
+    }
+}
+
+impl TryFrom<i64> for FileSyncLevel {
+    type Error = ValueError;
+
+    fn try_from(number: i64) -> Result<Self, ValueError> {
+        number.to_string().parse()
     }
 }
 
@@ -220,6 +248,26 @@ mod tests {
         assert_eq!("200ms".parse(), Ok(Span(Duration::from_millis(200))));
         assert!("200".parse::<Span>().is_err());
         assert!("0s".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn a_time_that_a_clock_could_not_hold_is_refused() {
+        assert_eq!("365d".parse(), Ok(Span::MAX));
+        for wrong in ["366d", "1000y", "18446744073709551615s"] {
+            assert!(wrong.parse::<Span>().is_err(), "{wrong}");
+        }
+        let far = Span::MAX.as_nanos() * 3;
+        assert!(far.checked_add(i64::MAX as u64).is_some(), "three of them and a clock do not wrap");
+    }
+
+    #[test]
+    fn a_file_sync_level_is_one_of_three_by_flag_and_by_file() {
+        assert_eq!("2".parse(), Ok(FileSyncLevel(SyncLevel::All)));
+        assert_eq!(FileSyncLevel::try_from(0), Ok(FileSyncLevel(SyncLevel::None)));
+        for wrong in [-1, 3, 7, 256, i64::MAX] {
+            assert!(FileSyncLevel::try_from(wrong).is_err(), "{wrong}");
+            assert!(wrong.to_string().parse::<FileSyncLevel>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

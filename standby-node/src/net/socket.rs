@@ -84,7 +84,7 @@ pub enum SocketError {
     /// No network interface of this host has the address.
     #[error(
         "{key} = \"{value}\": {address} is no address of this host; `ip address` lists those that are; \
-         0.0.0.0 takes all of them"
+         0.0.0.0 takes all of them, and needs `response_endpoint`, for members must be told one"
     )]
     NotLocal {
         /// Configuration key.

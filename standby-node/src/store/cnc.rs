@@ -13,6 +13,7 @@ use super::counters::{Counter, CounterRecord, CountersManager, CountersReader};
 use super::directory::Holder;
 use super::error_log::{ErrorEntry, ErrorLog, read_errors};
 use crate::advice::next_step;
+use crate::sys::disk;
 use crate::sys::mapped::{MapError, MappedFile, SharedFile};
 
 /// Name of the file in its directory.
@@ -290,7 +291,7 @@ fn remove_abandoned(path: &Path, gone: Option<Holder>, now_ms: i64) -> Result<()
         let age_ms = old.heartbeat_age_ms(now_ms).unwrap_or_default();
         return Err(CncError::InUse { path: path.to_owned(), pid: old.pid(), age_ms });
     }
-    std::fs::remove_file(path).map_err(|source| io_error("remove", path, source))
+    disk::remove(path).map_err(|source| io_error("remove", path, source))
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> CncError {

@@ -7,12 +7,11 @@
 //! DIR/aeron/                 cnc.dat
 //! ```
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{ControlFile, StoreError, sync_directory};
+use crate::sys::disk;
 
 /// A node's directory, created where needed and locked against other nodes until this value is dropped.
 ///
@@ -144,7 +143,7 @@ fn take_lock(root: &Path) -> Result<(ControlFile, Option<Holder>), StoreError> {
 }
 
 fn create_directory(path: &Path) -> Result<(), StoreError> {
-    match DirBuilder::new().mode(0o700).create(path) {
+    match disk::create_directory(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(StoreError::io(path, "create the directory")(error)),

@@ -25,7 +25,7 @@ use super::recording_writer::RecordingWriter;
 use super::segment::{SegmentError, Straddling, recover, segment_bases};
 use super::segment_preparer::{SegmentPreparer, segment_pipeline};
 use super::{StoreError, SyncLevel};
-use crate::sys::clock;
+use crate::sys::{clock, disk};
 use crate::sys::mapped::Published;
 
 /// The archive and recording log of one node.
@@ -281,7 +281,7 @@ impl History {
             drop(writer);
             for base in segment_bases(&self.archive, &geometry).unwrap_or_default() {
                 let path = self.archive.join(geometry.segment_name(base));
-                if let Err(error) = std::fs::remove_file(&path) {
+                if let Err(error) = disk::remove(&path) {
                     tracing::warn!(path = %path.display(), %error, "could not remove a snapshot that was given up");
                 }
             }

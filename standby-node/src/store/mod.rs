@@ -21,15 +21,16 @@ pub mod reseed;
 pub mod segment;
 pub mod segment_preparer;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::file::recording_log::RowError;
 use consensus_tap::file::{Edit, FormatError};
 
 use crate::advice::next_step;
+use crate::sys::disk;
 
 /// What must be on the disk before a call returns; Aeron's file sync levels.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -165,9 +166,7 @@ impl ControlFile {
     /// Opens a file for reading and writing, and says whether it was created just now. A new name is synced
     /// into its directory.
     fn open_or_create(path: &Path) -> Result<(Self, bool), StoreError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600);
-        let (file, created) = match options.clone().create_new(true).open(path) {
+        let (file, created) = match disk::create(path) {
             Ok(file) => {
                 if let Some(parent) = path.parent() {
                     sync_directory(parent)?;
@@ -175,7 +174,7 @@ impl ControlFile {
                 (file, true)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                (options.open(path).map_err(StoreError::io(path, "open it for writing"))?, false)
+                (disk::open(path).map_err(StoreError::io(path, "open it for writing"))?, false)
             }
             Err(error) => return Err(StoreError::io(path, "create it")(error)),
         };
@@ -196,7 +195,7 @@ impl ControlFile {
     }
 
     fn set_length(&self, length: u64) -> Result<(), StoreError> {
-        self.file.set_len(length).map_err(StoreError::io(&self.path, "set its length"))
+        disk::set_length(&self.file, &self.path, length).map_err(StoreError::io(&self.path, "set its length"))
     }
 
     /// At most `length_max` bytes from the start.
@@ -218,7 +217,7 @@ impl ControlFile {
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all_at(bytes, offset).map_err(StoreError::io(&self.path, "write to it"))
+        disk::write(&self.file, &self.path, offset, bytes).map_err(StoreError::io(&self.path, "write to it"))
     }
 
     /// Stores edits in their order.
@@ -229,8 +228,8 @@ impl ControlFile {
     fn sync(&self, level: SyncLevel) -> Result<(), StoreError> {
         match level {
             SyncLevel::None => Ok(()),
-            SyncLevel::Data => self.file.sync_data(),
-            SyncLevel::All => self.file.sync_all(),
+            SyncLevel::Data => disk::sync_data(&self.file, &self.path),
+            SyncLevel::All => disk::sync_all(&self.file, &self.path),
         }
         .map_err(StoreError::io(&self.path, "sync it to disk"))
     }
@@ -242,7 +241,5 @@ impl ControlFile {
 
 /// Puts the names in a directory on the disk.
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(StoreError::io(path, "sync its names"))
+    disk::sync_directory(path).map_err(StoreError::io(path, "sync its names"))
 }

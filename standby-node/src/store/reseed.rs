@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::directory::NodeDirectory;
-use crate::sys::clock;
+use crate::sys::{clock, disk};
 
 /// Moves archive and cluster files of the node in `root` into `root/before-reseed-<epoch ms>` and returns that
 /// directory. Nothing is deleted: what to keep of it is the operator's decision.
@@ -21,10 +21,10 @@ pub fn move_aside(root: &Path) -> Result<PathBuf, StoreError> {
     let directory = NodeDirectory::open(root, now_ms)?;
     let aside = directory.root().join(format!("before-reseed-{now_ms}"));
     let failed = |path: &Path, action, source| StoreError::Io { path: path.to_owned(), action, source };
-    std::fs::create_dir(&aside).map_err(|source| failed(&aside, "create the directory", source))?;
+    disk::create_directory(&aside).map_err(|source| failed(&aside, "create the directory", source))?;
     for from in [directory.archive(), directory.cluster()] {
         let name = from.file_name().expect("both are named");
-        std::fs::rename(&from, aside.join(name)).map_err(|source| failed(&from, "move it aside", source))?;
+        disk::rename(&from, &aside.join(name)).map_err(|source| failed(&from, "move it aside", source))?;
     }
     Ok(aside)
 }

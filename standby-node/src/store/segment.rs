@@ -9,6 +9,7 @@ use consensus_tap::file::segment::{
 };
 
 use crate::advice::next_step;
+use crate::sys::disk;
 use crate::sys::mapped::{MapError, MappedFile, PAGE_LENGTH, Published, SegmentMap};
 
 /// Why the segment files of a recording cannot be used.
@@ -190,7 +191,7 @@ pub(super) fn zero_from(segment: &mut SegmentMap, offset: usize) -> usize {
 
 /// Removes a file.
 pub(super) fn remove(path: &Path) -> Result<(), SegmentError> {
-    std::fs::remove_file(path).map_err(|source| io_error("remove", path, source))
+    disk::remove(path).map_err(|source| io_error("remove", path, source))
 }
 
 /// Removes segments that were prepared ahead for the recording and never used.

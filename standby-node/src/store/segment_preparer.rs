@@ -17,6 +17,7 @@ use consensus_tap::file::segment::{PREPARED_SUFFIX, RecordingGeometry};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::segment::{SegmentError, remove};
+use crate::sys::disk;
 use crate::sys::mapped::MappedFile;
 
 const READY_CAPACITY: usize = 1;
@@ -149,6 +150,6 @@ fn discard(file: MappedFile) {
     let name = file.path().file_name().and_then(|name| name.to_str());
     if name.is_some_and(|name| name.ends_with(PREPARED_SUFFIX)) {
         // Recovery removes it at the next start, should this fail.
-        let _ = std::fs::remove_file(file.path());
+        let _ = disk::remove(file.path());
     }
 }

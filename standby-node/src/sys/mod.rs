@@ -4,6 +4,7 @@
 pub mod affinity;
 pub mod allocations;
 pub mod clock;
+pub mod disk;
 pub mod mapped;
 pub mod memory;
 pub mod mmsg;

@@ -14,13 +14,13 @@
 pub mod segment;
 pub mod shared;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
+use super::disk;
 use crate::advice::next_step;
 
 pub use segment::{Published, SegmentMap, SegmentView};
@@ -83,15 +83,10 @@ impl MappedFile {
     /// When `length` is 0.
     pub fn create(path: &Path, length: usize) -> Result<Self, MapError> {
         assert!(length > 0, "an empty file cannot be mapped");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|source| io_error("create", path, source))?;
-        allocate(&file, length).map_err(|source| {
+        let file = disk::create(path).map_err(|source| io_error("create", path, source))?;
+        disk::allocate(&file, path, length as u64).map_err(|source| {
             // A half-allocated file would only confuse the next start.
-            let _ = std::fs::remove_file(path);
+            let _ = disk::remove(path);
             io_error("allocate", path, source)
         })?;
         Self::map(file, path, Access::Write)
@@ -103,13 +98,9 @@ impl MappedFile {
     /// [`MapError::Io`] when it cannot be opened, allocated or mapped; [`MapError::Length`] when it is empty or
     /// its length differs from `expected_length`.
     pub fn open_writable(path: &Path, expected_length: Option<usize>) -> Result<Self, MapError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|source| io_error("open", path, source))?;
+        let file = disk::open(path).map_err(|source| io_error("open", path, source))?;
         let length = checked_length(&file, path, expected_length)?;
-        allocate(&file, length).map_err(|source| io_error("allocate", path, source))?;
+        disk::allocate(&file, path, length as u64).map_err(|source| io_error("allocate", path, source))?;
         Self::map(file, path, Access::Write)
     }
 
@@ -128,11 +119,7 @@ impl MappedFile {
     /// # Errors
     /// As [`Self::open_writable`].
     pub fn open_for_sync(path: &Path, expected_length: Option<usize>) -> Result<Self, MapError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|source| io_error("open", path, source))?;
+        let file = disk::open(path).map_err(|source| io_error("open", path, source))?;
         checked_length(&file, path, expected_length)?;
         Self::map(file, path, Access::Sync)
     }
@@ -189,7 +176,7 @@ impl MappedFile {
     pub fn sync_range(&self, offset: usize, length: usize) -> Result<(), MapError> {
         assert!(self.access != Access::Read, "only a mapping of a file opened for writing can be synced");
         let _ = self.checked_end(offset, length);
-        self.map.flush_range(offset, length).map_err(|source| io_error("sync", &self.path, source))
+        disk::sync_range(&self.map, &self.path, offset, length).map_err(|source| io_error("sync", &self.path, source))
     }
 
     /// Writes all pages of the file to the disk (`fdatasync`) and waits for it.
@@ -197,7 +184,7 @@ impl MappedFile {
     /// # Errors
     /// As [`Self::sync_range`].
     pub fn sync_data(&self) -> Result<(), MapError> {
-        self.file.sync_data().map_err(|source| io_error("sync", &self.path, source))
+        disk::sync_data(&self.file, &self.path).map_err(|source| io_error("sync", &self.path, source))
     }
 
     /// Gives the file another name; the mapping stays.
@@ -205,7 +192,7 @@ impl MappedFile {
     /// # Errors
     /// [`MapError::Io`] when the rename fails; the file then keeps its name.
     pub fn rename(&mut self, to: &Path) -> Result<(), MapError> {
-        std::fs::rename(&self.path, to).map_err(|source| io_error("rename", &self.path, source))?;
+        disk::rename(&self.path, to).map_err(|source| io_error("rename", &self.path, source))?;
         to.clone_into(&mut self.path);
         Ok(())
     }
@@ -245,9 +232,7 @@ impl MappedFile {
 /// # Errors
 /// [`MapError::Io`] when the directory cannot be opened or synced.
 pub fn sync_directory(directory: &Path) -> Result<(), MapError> {
-    File::open(directory)
-        .and_then(|handle| handle.sync_all())
-        .map_err(|source| io_error("sync", directory, source))
+    disk::sync_directory(directory).map_err(|source| io_error("sync", directory, source))
 }
 
 fn checked_length(file: &File, path: &Path, expected: Option<usize>) -> Result<usize, MapError> {
@@ -256,19 +241,6 @@ fn checked_length(file: &File, path: &Path, expected: Option<usize>) -> Result<u
         Ok(length) if length > 0 && expected.is_none_or(|expected| expected == length) => Ok(length),
         _ => {
             Err(MapError::Length { path: path.to_owned(), expected: expected.unwrap_or(PAGE_LENGTH), found })
-        }
-    }
-}
-
-fn allocate(file: &File, length: usize) -> io::Result<()> {
-    let length = libc::off_t::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    loop {
-        // SAFETY: the call takes no pointer; the descriptor is open for as long as `file` lives.
-        let code = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) };
-        match code {
-            0 => return Ok(()),
-            libc::EINTR => {}
-            code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
 }
