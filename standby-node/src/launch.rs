@@ -28,7 +28,7 @@ use crate::net::Offload;
 use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
 use crate::signs_of_life::SignsOfLife;
 use crate::starting::Starting;
-use crate::status::{ReceiverGauges, ServiceGauges};
+use crate::status::{BackupSchedule, ReceiverGauges, ServiceGauges};
 use crate::store::cnc::{CncError, CncFile, CncSettings};
 use crate::store::counters::CountersFull;
 use crate::store::directory::NodeDirectory;
@@ -149,7 +149,13 @@ pub fn launch(
         },
         now_ms,
     )?;
-    let life = SignsOfLife { cnc, cluster_mark, archive_mark };
+    let is_backup = config.tap.fetch_snapshots;
+    let backup_errors = is_backup
+        .then(|| {
+            counters.allocate_for_cluster(kind::BACKUP_ERRORS, "ClusterBackup Errors", config.cluster_id, 0)
+        })
+        .transpose()?;
+    let life = SignsOfLife { cnc, cluster_mark, archive_mark, backup_errors };
 
     let (command_producer, command_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (request_producer, request_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
@@ -191,7 +197,10 @@ pub fn launch(
     };
     tap_config.seed = entropy();
     let tap = Tap::new(tap_config, entropy() as i64);
-    let gauges = ReceiverGauges::allocate(&mut counters, config.cluster_id, applied_positions)?;
+    let gauges = ReceiverGauges::allocate(&mut counters, config.cluster_id, applied_positions, is_backup)?;
+    let backup = is_backup
+        .then(|| BackupSchedule::allocate(&mut counters, config.cluster_id, config.backup_interval, now_ms))
+        .transpose()?;
     let durable_position = counters.allocate_kind(&kind::DURABLE_POSITION, config.cluster_id, None)?;
     let sync_interval = (level == SyncLevel::None).then_some(config.sync_interval);
 
@@ -203,6 +212,7 @@ pub fn launch(
             ModuleFollower::new(module_receiver, emissions),
             Starting { app_version: config.app_version },
             life,
+            backup,
             ConductorRings {
                 commands: command_producer,
                 requests: request_consumer,

@@ -21,7 +21,7 @@ pub enum RecordingFailure {
 pub struct Recordings {
     log: Option<RecordingWriter>,
     snapshots: Vec<RecordingWriter>,
-    failure: Option<RecordingFailure>,
+    failure: Option<(RecordingKey, RecordingFailure)>,
 }
 
 impl Recordings {
@@ -49,8 +49,8 @@ impl Recordings {
         std::mem::take(&mut self.snapshots)
     }
 
-    /// Why the last append failed, once.
-    pub fn take_failure(&mut self) -> Option<RecordingFailure> {
+    /// Which append or comparison failed last, and why; once.
+    pub fn take_failure(&mut self) -> Option<(RecordingKey, RecordingFailure)> {
         self.failure.take()
     }
 
@@ -71,7 +71,7 @@ impl Recorder for Recordings {
         };
         let writer = writer.expect("the tap appends to what was opened");
         writer.append(position, frames).map_err(|error| {
-            self.failure = Some(error.into());
+            self.failure = Some((key, error.into()));
             RecordFailed
         })
     }
@@ -83,7 +83,7 @@ impl Recorder for Recordings {
     fn matches(&mut self, position: i64, frame: &[u8]) -> Result<bool, RecordFailed> {
         let log = self.log.as_mut().expect("the tap compares with a log that is open");
         log.matches(position, frame).map_err(|error| {
-            self.failure = Some(error.into());
+            self.failure = Some((RecordingKey::Log, error.into()));
             RecordFailed
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::store::StoreError;
 use crate::store::cnc::CncFile;
+use crate::store::counters::Counter;
 use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
 use crate::sys::clock;
 
@@ -14,6 +15,8 @@ pub struct SignsOfLife {
     pub cluster_mark: ClusterMarkFile,
     /// In the archive directory.
     pub archive_mark: ArchiveMarkFile,
+    /// How many errors there were, as a cluster backup counts them.
+    pub backup_errors: Option<Counter>,
 }
 
 impl SignsOfLife {
@@ -40,6 +43,9 @@ impl SignsOfLife {
 
     /// Puts an error where the official tools look for it.
     pub fn record_error(&mut self, text: &str) {
+        if let Some(errors) = &self.backup_errors {
+            errors.add_ordered(1);
+        }
         self.cnc.error_log().record(text, clock::epoch_ms());
         if let Err(error) = self.cluster_mark.record_error(text, clock::epoch_ms()) {
             tracing::warn!(%error, "could not enter an error into the mark file");

@@ -45,7 +45,8 @@ pub enum StartingError {
 }
 
 impl Starting {
-    /// Gives every service and the module its state and the log from there on.
+    /// Gives every service and the module its state and the log from there on. Without services there is no state, so
+    /// no snapshot is loaded.
     ///
     /// # Errors
     /// [`StartingError`].
@@ -58,7 +59,11 @@ impl Starting {
     ) -> Result<(), StartingError> {
         let usable =
             |set: &SnapshotSet| (log.start_position()..=log.end_position()).contains(&set.log_position);
-        let set = history.latest_snapshot_set(starts.len()).filter(usable);
+        let set = history.snapshot_sets(starts.len()).into_iter().find(usable);
+        if starts.is_empty() {
+            module.start(None, log_reader(log, set.as_ref()), log.reader());
+            return Ok(());
+        }
         if set.is_none() && log.start_position() > 0 {
             return Err(StartingError::NoSnapshot { start_position: log.start_position() });
         }
@@ -67,7 +72,7 @@ impl Starting {
             None => ConsensusModuleState::new(starts.len(), self.app_version),
         };
         let time_unit = state.time_unit();
-        module.start(state, log_reader(log, set.as_ref()), log.reader());
+        module.start(Some(state), log_reader(log, set.as_ref()), log.reader());
         for (service_id, starts) in starts.iter_mut().enumerate() {
             let snapshot = match &set {
                 Some(set) => {

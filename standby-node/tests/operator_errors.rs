@@ -141,6 +141,8 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("cluster_id", "1.5"),
     ("app_version", "\"1.2.256\""),
     ("source_type", "\"boss\""),
+    ("fetch_snapshots", "\"perhaps\""),
+    ("backup_interval", "\"hourly\""),
     ("routing", "\"some\""),
     ("replay_start", "\"now\""),
     ("consensus_stream_id", "2147483648"),

@@ -24,7 +24,8 @@ pub enum TapAction {
         /// As the member's archive describes it.
         descriptor: Recording,
     },
-    /// Every snapshot of the set is recorded to its end: make it durable and start the services from it.
+    /// Every snapshot of the set is recorded to its end: make it durable and enter it. Where there is no log yet,
+    /// this is what the services start from.
     SnapshotsRecorded,
     /// The set was given up half-way: remove what was opened.
     DiscardSnapshots,
@@ -55,6 +56,13 @@ pub enum TapReport {
     SourceLost {
         /// Its consensus endpoint.
         endpoint: HostPort,
+        /// In words.
+        reason: String,
+    },
+    /// Newer snapshots of the source could not be fetched; following goes on, and they are tried again.
+    SnapshotsNotFetched {
+        /// The source.
+        member_id: i32,
         /// In words.
         reason: String,
     },

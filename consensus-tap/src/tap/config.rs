@@ -62,8 +62,11 @@ pub struct TapConfig {
     pub routing: Routing,
     /// Where to begin without local history.
     pub replay_start: ReplayStart,
-    /// Services in this node; a snapshot set must hold one recording for each, and the consensus module's.
-    pub service_count: u8,
+    /// Services in this node; a snapshot set must hold one recording for each, and the consensus module's. `None`
+    /// takes sets for any number of services: nothing here loads them.
+    pub service_count: Option<u8>,
+    /// Whether snapshots of the source that are newer than ours are fetched while its log is followed.
+    pub fetch_snapshots: bool,
     /// Stream of consensus messages, 108 unless the cluster says otherwise.
     pub consensus_stream_id: i32,
     /// Stream of the log, 100 unless the cluster says otherwise.

@@ -2,7 +2,6 @@
 
 use super::consensus_link::Query;
 use super::replaying::ReplayAnswer;
-use super::snapshot_fetch::FetchStep;
 use super::{Phase, Recorder, RecordingKey, SECOND_NS, Tap, TapReport, TapState};
 use crate::archive::CorrelationId;
 use crate::codec::archive_control::ArchiveErrorCode;
@@ -24,6 +23,7 @@ impl Tap {
         self.timers.progress_ns = now_ns;
         self.timers.progress_position = position;
         self.source_recorded_position = None;
+        self.watch.on_source(self.config.fetch_snapshots);
         self.phase = Phase::Following;
     }
 
@@ -55,6 +55,7 @@ impl Tap {
         self.watch_silence(verified, now_ns);
         if matches!(self.phase, Phase::Following) {
             self.ask_around(now_ns);
+            self.watch_snapshots(now_ns, recorder);
         }
     }
 
@@ -133,6 +134,8 @@ impl Tap {
             self.status.source_position = relevant_id;
             self.status.source_position_ns = now_ns;
             self.source_recorded_position = Some(relevant_id);
+        } else if self.fetch.as_ref().is_some_and(|fetch| fetch.waits_for(correlation_id)) {
+            self.on_snapshot_replay(correlation_id, relevant_id);
         } else {
             self.on_replay_answer(correlation_id, ReplayAnswer::Granted { replay_session_id: relevant_id });
         }
@@ -153,21 +156,18 @@ impl Tap {
         if self.replay.as_ref().is_some_and(|replay| replay.correlation_id == correlation_id) {
             return self.abandon(&format!("its replay of the log failed: {message} ({code})"), now_ns);
         }
-        if matches!(self.phase, Phase::Requesting(_)) {
-            let answer = ReplayAnswer::Refused { code, message };
-            return self.on_replay_answer(correlation_id, answer);
+        let refusal = |message: &str| format!("its archive refuses: {message} ({code})");
+        if self.fetch.as_ref().is_some_and(|fetch| fetch.waits_for(correlation_id)) {
+            return self.fetch_failed(&refusal(&message), now_ns);
         }
-        let of_fetch = match &self.phase {
-            Phase::Fetching(fetch) => match fetch.step {
-                FetchStep::Describing { correlation_id: id }
-                | FetchStep::Replaying { correlation_id: id, .. } => id == correlation_id,
-                FetchStep::Opening { .. } => false,
-            },
-            Phase::Describing { correlation_id: id } => *id == correlation_id,
-            _ => false,
-        };
-        if of_fetch {
-            self.abandon(&format!("its archive refuses: {message} ({code})"), now_ns);
+        match &self.phase {
+            Phase::Requesting(_) => {
+                self.on_replay_answer(correlation_id, ReplayAnswer::Refused { code, message });
+            }
+            Phase::Describing { correlation_id: asked } if *asked == correlation_id => {
+                self.abandon(&refusal(&message), now_ns);
+            }
+            _ => {}
         }
     }
 }

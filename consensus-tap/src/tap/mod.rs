@@ -10,6 +10,9 @@
 //!     │                                                                granted, and the same counter again
 //!  Halted (LOG_PURGED, DIVERGED, FAILED): files kept, nothing more is asked
 //! ```
+//! Newer snapshots of the source are fetched in the same way beside `Following`, over the same session; what goes wrong
+//! with them ends their fetch and nothing else.
+//!
 //! Invariants: bytes come only from a replay that is bounded by the commit-position counter of the member that
 //! sends it, whose id that member told both before its archive was asked and after it answered; there is one
 //! source at a time; a replay begins below our end and what overlaps is compared before anything is appended.
@@ -19,13 +22,16 @@ mod archive_link;
 mod candidates;
 mod config;
 mod consensus_link;
+mod fetching;
 mod following;
 mod inbox;
 mod lag;
 mod log_replay;
 mod recorder;
 mod replaying;
+mod router;
 mod snapshot_fetch;
+mod snapshot_watch;
 mod source;
 mod sourcing;
 mod status;
@@ -47,10 +53,12 @@ use self::consensus_link::ConsensusLink;
 use self::inbox::Inbox;
 use self::log_replay::{LogReplay, ReplayOutcome};
 use self::replaying::ReplayRequest;
+use self::router::Router;
 use self::snapshot_fetch::SnapshotFetch;
+use self::snapshot_watch::SnapshotWatch;
 use crate::archive::{CorrelationId, Recording};
 use crate::endpoint::{Endpoint, EndpointEvent, Transmit, TransportCounters};
-use crate::image::{ImageKey, ImageSink, Refused, SubscriptionId, SubscriptionParams};
+use crate::image::{SubscriptionId, SubscriptionParams};
 
 /// Follows a cluster's log. Bytes and time in, datagrams, recorded bytes and [`TapAction`]s out.
 #[derive(Debug)]
@@ -67,6 +75,9 @@ pub struct Tap {
     /// The source's log, as its archive described it.
     log: Option<Recording>,
     replay: Option<LogReplay>,
+    /// The snapshots on their way, before the log or beside it.
+    fetch: Option<Box<SnapshotFetch>>,
+    watch: SnapshotWatch,
     /// What this source last said to have recorded.
     source_recorded_position: Option<i64>,
     /// Whether the runtime is about to open the log.
@@ -88,13 +99,20 @@ pub struct Tap {
 #[derive(Debug)]
 enum Phase {
     Idle,
-    Pausing { until_ns: u64 },
+    Pausing {
+        until_ns: u64,
+    },
     Querying,
     Connecting,
-    Fetching(Box<SnapshotFetch>),
-    Describing { correlation_id: CorrelationId },
+    /// For snapshots that the log is to begin with.
+    Fetching,
+    Describing {
+        correlation_id: CorrelationId,
+    },
     Opening,
-    Refreshing { limit: Option<i64> },
+    Refreshing {
+        limit: Option<i64>,
+    },
     Requesting(Box<ReplayRequest>),
     Following,
     Halted,
@@ -143,6 +161,8 @@ impl Tap {
             archive: None,
             log: None,
             replay: None,
+            fetch: None,
+            watch: SnapshotWatch::new(),
             source_recorded_position: None,
             is_log_opening: false,
             is_snapshot_opening: false,
@@ -158,11 +178,14 @@ impl Tap {
         }
     }
 
-    /// Begins to look for a source. Whether there is a log to continue is the recorder's to say; where there is
-    /// none, `snapshot_position` is where a snapshot set that was fetched before lets it begin.
+    /// Begins to look for a source. `snapshot_position` is that of the newest snapshot set that is here. Whether there
+    /// is a log to continue is the recorder's to say; where there is none, the set lets it begin at that position.
     pub fn start(&mut self, snapshot_position: Option<i64>, now_ns: u64) {
         assert!(matches!(self.phase, Phase::Idle), "a tap starts once");
         self.fetched_log_position = snapshot_position;
+        if let Some(position) = snapshot_position {
+            self.watch.on_held(position);
+        }
         self.query(now_ns);
     }
 
@@ -177,10 +200,7 @@ impl Tap {
         let mut router = Router {
             consensus: self.consensus_subscription,
             archive: self.archive.as_ref().map(|link| link.subscription),
-            snapshot: match &self.phase {
-                Phase::Fetching(fetch) => fetch.subscription().map(|id| (id, fetch.index())),
-                _ => None,
-            },
+            snapshot: self.fetch.as_ref().and_then(|fetch| Some((fetch.subscription()?, fetch.index()))),
             inbox: &mut self.inbox,
             replay: self.replay.as_mut(),
             recorder,
@@ -232,6 +252,12 @@ impl Tap {
     /// A recording could not be opened or go on: following ends, the files stay.
     pub fn on_recording_failed(&mut self, reason: String, now_ns: u64) {
         self.halt(TapState::Failed, reason, now_ns);
+    }
+
+    /// The recording of a snapshot that was asked for could not be opened. Where the log is there already, it goes on
+    /// without the snapshot.
+    pub fn on_snapshot_failed(&mut self, reason: String, now_ns: u64) {
+        self.snapshot_not_recorded(reason, now_ns);
     }
 
     /// The log says that a new leadership term began.
@@ -317,7 +343,8 @@ impl Tap {
                 self.inbox.close(key);
                 let is_replay = self.replay.as_ref().is_some_and(|r| r.subscription == key.subscription);
                 let is_archive = self.archive.as_ref().is_some_and(|a| a.subscription == key.subscription);
-                let is_snapshot = matches!(&self.phase, Phase::Fetching(fetch) if fetch.subscription() == Some(key.subscription));
+                let is_snapshot =
+                    self.fetch.as_ref().is_some_and(|fetch| fetch.subscription() == Some(key.subscription));
                 if is_replay && self.replay.as_ref().is_some_and(|replay| replay.outcome.is_none()) {
                     self.abandon(&format!("its replay of the log ended ({})", reason.in_words()), now_ns);
                 } else if is_archive {
@@ -326,7 +353,7 @@ impl Tap {
                         now_ns,
                     );
                 } else if is_snapshot {
-                    self.abandon(
+                    self.fetch_failed(
                         &format!("its replay of a snapshot ended early ({})", reason.in_words()),
                         now_ns,
                     );
@@ -425,12 +452,10 @@ impl Tap {
         if let Some(replay) = self.replay.take() {
             self.endpoint.remove_subscription(replay.subscription, now_ns);
         }
-        if let Phase::Fetching(fetch) = &self.phase {
-            if let Some(subscription) = fetch.subscription() {
-                self.endpoint.remove_subscription(subscription, now_ns);
-            }
-            self.stale_openings += usize::from(std::mem::take(&mut self.is_snapshot_opening));
-            self.actions.push_back(TapAction::DiscardSnapshots);
+        if self.fetch.is_some() {
+            // Should the fetch be what drives sources away, it must not do so without a pause.
+            self.watch.postpone(now_ns);
+            self.drop_fetch(now_ns);
         }
         if let Some(mut archive) = self.archive.take() {
             archive.close(&mut self.endpoint, now_ns);
@@ -442,44 +467,12 @@ impl Tap {
         self.log = None;
         self.position_query = None;
         self.status.source_member_id = -1;
+        self.status.is_fetching_beside = false;
     }
 
     fn correlation_id(&mut self) -> i64 {
         self.next_correlation_id += 1;
         self.next_correlation_id
-    }
-}
-
-/// Sends what images deliver to where it belongs.
-struct Router<'a, R> {
-    consensus: SubscriptionId,
-    archive: Option<SubscriptionId>,
-    /// The snapshot being fetched, and its index in the set.
-    snapshot: Option<(SubscriptionId, usize)>,
-    inbox: &'a mut Inbox,
-    replay: Option<&'a mut LogReplay>,
-    recorder: &'a mut R,
-}
-
-impl<R: Recorder> ImageSink for Router<'_, R> {
-    fn append(&mut self, key: ImageKey, position: i64, frames: &[u8]) -> Result<(), Refused> {
-        let taken = match &mut self.replay {
-            Some(replay) if replay.subscription == key.subscription => {
-                replay.on_frames(position, frames, self.recorder)
-            }
-            _ if self.snapshot.is_some_and(|(id, _)| id == key.subscription) => {
-                let key = RecordingKey::Snapshot(self.snapshot.map_or(0, |(_, index)| index));
-                // A replay that begins elsewhere is its source's fault: it is refused, and that source given up.
-                // Asked to append it, the recorder would find our own files at fault.
-                self.recorder.position(key) == Some(position)
-                    && self.recorder.append(key, position, frames).is_ok()
-            }
-            _ if key.subscription == self.consensus || Some(key.subscription) == self.archive => {
-                self.inbox.on_frames(key, position, frames)
-            }
-            _ => false,
-        };
-        if taken { Ok(()) } else { Err(Refused) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Fetching a set of snapshots, one recording after another, from one member's archive.
+//! A set of snapshots on its way from one member's archive, one recording after another.
 
 use crate::archive::{CorrelationId, Recording};
 use crate::codec::consensus::SnapshotEntry;
@@ -25,6 +25,8 @@ pub(super) enum FetchStep {
         descriptor: Box<Recording>,
         subscription: SubscriptionId,
         correlation_id: CorrelationId,
+        /// Known once the archive granted the replay.
+        replay_session_id: Option<i64>,
         /// How far it was when it last moved, and when that was.
         position: i64,
         since_ns: u64,
@@ -49,6 +51,23 @@ impl SnapshotFetch {
     pub(super) fn subscription(&self) -> Option<SubscriptionId> {
         match self.step {
             FetchStep::Replaying { subscription, .. } => Some(subscription),
+            FetchStep::Describing { .. } | FetchStep::Opening { .. } => None,
+        }
+    }
+
+    /// Whether this is what the source's archive was asked last.
+    pub(super) fn waits_for(&self, correlation_id: CorrelationId) -> bool {
+        match self.step {
+            FetchStep::Describing { correlation_id: asked }
+            | FetchStep::Replaying { correlation_id: asked, .. } => asked == correlation_id,
+            FetchStep::Opening { .. } => false,
+        }
+    }
+
+    /// The replay that the archive has granted and may not have ended yet.
+    pub(super) fn granted(&self) -> Option<i64> {
+        match self.step {
+            FetchStep::Replaying { replay_session_id, .. } => replay_session_id,
             FetchStep::Describing { .. } | FetchStep::Opening { .. } => None,
         }
     }

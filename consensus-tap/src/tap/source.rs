@@ -2,6 +2,7 @@
 
 use crate::channel::HostPort;
 use crate::codec::consensus::{BackupResponse, ClusterMember, SnapshotEntry, parse_cluster_members};
+use crate::module::SERVICE_COUNT_MAX;
 
 /// What one `BackupResponse` says, checked and owned.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,26 +93,31 @@ impl Source {
     /// The snapshots in the order consensus module, service 0, 1, …; empty when the member has none.
     ///
     /// # Errors
-    /// In words, when there are snapshots that do not make a set for `service_count` services.
-    pub(super) fn snapshot_set(&self, service_count: u8) -> Result<Vec<SnapshotEntry>, String> {
+    /// In words, when there are snapshots that do not make a set: for `service_count` services, or with `None` for
+    /// any number of them.
+    pub(super) fn snapshot_set(&self, service_count: Option<u8>) -> Result<Vec<SnapshotEntry>, String> {
         let Some(newest) = self.snapshots.iter().map(|row| (row.leadership_term_id, row.log_position)).max()
         else {
             return Ok(Vec::new());
         };
-        let at_newest = |service_id: i32| {
-            self.snapshots.iter().copied().find(|row| {
-                row.service_id == service_id && (row.leadership_term_id, row.log_position) == newest
-            })
+        let rows = || {
+            let is_newest = |row: &SnapshotEntry| (row.leadership_term_id, row.log_position) == newest;
+            self.snapshots.iter().copied().filter(is_newest)
         };
-        let set: Vec<SnapshotEntry> = (-1..i32::from(service_count)).map_while(at_newest).collect();
-        if set.len() != usize::from(service_count) + 1 || at_newest(i32::from(service_count)).is_some() {
-            return Err(format!(
-                "member {} has snapshots at {} for another number of services than the {service_count} \
-                 configured here: give `services` the cluster's own number",
-                self.member_id, newest.1
-            ));
+        let at_newest = |service_id: i32| rows().find(|row| row.service_id == service_id);
+        let set: Vec<SnapshotEntry> = (-1..SERVICE_COUNT_MAX as i32).map_while(at_newest).collect();
+        let (member_id, position) = (self.member_id, newest.1);
+        match service_count {
+            Some(count) if set.len() != usize::from(count) + 1 => Err(format!(
+                "member {member_id} has snapshots at {position} for another number of services than the {count} \
+                 configured here: give `services` the cluster's own number"
+            )),
+            // The consensus module's is missing, or that of a service in the middle.
+            None if set.len() != rows().count() => {
+                Err(format!("member {member_id} names no complete set of snapshots at {position}"))
+            }
+            _ => Ok(set),
         }
-        Ok(set)
     }
 }
 
@@ -148,15 +154,25 @@ mod tests {
 
     #[test]
     fn a_snapshot_set_is_ordered_from_the_consensus_module_up() {
-        let set = source(vec![row(1, 64), row(0, 64), row(-1, 64)]).snapshot_set(2).unwrap();
-        assert_eq!(set.iter().map(|row| row.service_id).collect::<Vec<_>>(), [-1, 0, 1]);
+        for service_count in [Some(2), None] {
+            let set = source(vec![row(1, 64), row(0, 64), row(-1, 64)]).snapshot_set(service_count).unwrap();
+            assert_eq!(set.iter().map(|row| row.service_id).collect::<Vec<_>>(), [-1, 0, 1]);
+        }
+    }
+
+    #[test]
+    fn a_set_with_a_gap_is_none_whatever_the_number_of_services() {
+        for rows in [vec![row(1, 64), row(-1, 64)], vec![row(0, 64)], vec![row(0, 64), row(-1, 32)]] {
+            let error = source(rows).snapshot_set(None).unwrap_err();
+            assert!(error.contains("no complete set of snapshots at 64"), "{error}");
+        }
     }
 
     #[test]
     fn a_set_for_another_number_of_services_is_refused_in_words() {
         let source = source(vec![row(1, 64), row(0, 64), row(-1, 64)]);
-        assert!(source.snapshot_set(1).unwrap_err().contains("services"));
-        assert!(source.snapshot_set(3).is_err());
+        assert!(source.snapshot_set(Some(1)).unwrap_err().contains("services"));
+        assert!(source.snapshot_set(Some(3)).is_err());
     }
 
     #[test]
@@ -196,6 +212,7 @@ mod tests {
 
     #[test]
     fn no_snapshots_is_an_empty_set() {
-        assert_eq!(source(Vec::new()).snapshot_set(1), Ok(Vec::new()));
+        assert_eq!(source(Vec::new()).snapshot_set(Some(1)), Ok(Vec::new()));
+        assert_eq!(source(Vec::new()).snapshot_set(None), Ok(Vec::new()));
     }
 }

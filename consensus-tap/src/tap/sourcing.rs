@@ -1,18 +1,15 @@
-//! The steps from a list of endpoints to a running replay: query, connect, fetch, describe, refresh, replay.
+//! The steps from a list of endpoints to a described log: query, connect, fetch, describe.
 
 use super::archive_link::ArchiveLink;
 use super::candidates::Verdict;
 use super::config::ReplayStart;
 use super::consensus_link::{ConsensusLink, LinkFault, Query};
-use super::replaying::replay_channel;
-use super::snapshot_fetch::{FetchStep, SnapshotFetch, check_snapshot};
 use super::{
     Phase, Recorder, RecordingKey, Routing, Source, Tap, TapAction, TapReport, TapState, next_random,
 };
-use crate::archive::{ArchiveEvent, CorrelationId, Recording, ReplayParams, RequestRefused};
+use crate::archive::{ArchiveEvent, CorrelationId, Recording, RequestRefused};
 use crate::codec::consensus::{BackupResponse, ConsensusMessage};
 use crate::codec::session::{EventCode, SessionEvent};
-use crate::image::SubscriptionParams;
 
 impl Tap {
     /// Asks the current candidate.
@@ -35,7 +32,7 @@ impl Tap {
         match link.on_timeout(&mut self.endpoint, &self.config, correlation_id, now_ns) {
             Ok(()) => {}
             // Its archive and replay say whether a source that answers no query still serves us.
-            Err(LinkFault::NoAnswer) if matches!(self.phase, Phase::Following | Phase::Fetching(_)) => {}
+            Err(LinkFault::NoAnswer) if matches!(self.phase, Phase::Following | Phase::Fetching) => {}
             Err(fault) => self.abandon(fault.in_words(), now_ns),
         }
     }
@@ -141,6 +138,7 @@ impl Tap {
         {
             // The log may have told of a leader since; the member knows best.
             self.status.leader_member_id = source.leader_member_id;
+            self.watch.on_told();
             return;
         }
         let source = match Source::from_response(response) {
@@ -169,6 +167,7 @@ impl Tap {
                 self.on_confirmed(source, now_ns, recorder);
             }
             Phase::Following if self.is_same_source(&source) => {
+                self.watch.on_told();
                 let known = self.source.replace(source).map(|known| known.commit_position_counter_id);
                 if known != self.source.as_ref().map(|source| source.commit_position_counter_id) {
                     self.abandon(
@@ -225,6 +224,8 @@ impl Tap {
             ArchiveEvent::TimedOut { correlation_id, request } => {
                 if self.position_query == Some(correlation_id) {
                     self.position_query = None;
+                } else if self.fetch.as_ref().is_some_and(|fetch| fetch.waits_for(correlation_id)) {
+                    self.fetch_failed(&format!("its archive did not answer in time: {request}"), now_ns);
                 } else {
                     self.abandon(&format!("its archive did not answer in time: {request}"), now_ns);
                 }
@@ -241,11 +242,9 @@ impl Tap {
             let set = self.source.as_ref().map(|source| source.snapshot_set(self.config.service_count));
             match set {
                 Some(Ok(set)) if !set.is_empty() => {
-                    let recording_id = set[0].recording_id;
-                    let Some(correlation_id) = self.describe(recording_id, now_ns) else { return };
                     self.status.state = TapState::SnapshotRetrieve;
-                    self.phase = Phase::Fetching(Box::new(SnapshotFetch::new(set, correlation_id)));
-                    return;
+                    self.phase = Phase::Fetching;
+                    return self.begin_fetch(set, now_ns);
                 }
                 Some(Err(reason)) => return self.abandon(&reason, now_ns),
                 _ => {}
@@ -276,7 +275,7 @@ impl Tap {
         }
     }
 
-    fn describe_log(&mut self, now_ns: u64) {
+    pub(super) fn describe_log(&mut self, now_ns: u64) {
         let Some(recording_id) = self.source.as_ref().map(|source| source.log_recording_id) else { return };
         let Some(correlation_id) = self.describe(recording_id, now_ns) else { return };
         self.status.state = TapState::LogReplay;
@@ -290,96 +289,14 @@ impl Tap {
         now_ns: u64,
         recorder: &impl Recorder,
     ) {
-        match &mut self.phase {
+        match &self.phase {
             Phase::Describing { correlation_id: expected } if *expected == correlation_id => {
                 self.on_log_descriptor(descriptor, now_ns, recorder);
             }
-            Phase::Fetching(fetch) => {
-                if !matches!(fetch.step, FetchStep::Describing { correlation_id: id } if id == correlation_id)
-                {
-                    return;
-                }
-                if let Err(reason) = check_snapshot(&descriptor) {
-                    return self.abandon(&reason, now_ns);
-                }
-                let (index, row) = (fetch.index(), *fetch.row());
-                fetch.step = FetchStep::Opening { descriptor: Box::new(descriptor.clone()) };
-                self.is_snapshot_opening = true;
-                self.actions.push_back(TapAction::OpenSnapshot { index, row, descriptor });
+            _ if self.fetch.as_ref().is_some_and(|fetch| fetch.waits_for(correlation_id)) => {
+                self.on_snapshot_descriptor(descriptor, now_ns);
             }
             _ => {}
-        }
-    }
-
-    pub(super) fn on_snapshot_opened(&mut self, index: usize, now_ns: u64) -> bool {
-        let Phase::Fetching(fetch) = &mut self.phase else { return false };
-        let FetchStep::Opening { descriptor } = &fetch.step else { return false };
-        let Some(archive) = self.archive.as_mut().filter(|_| fetch.index() == index) else { return false };
-        let session_id = next_random(&mut self.random) as i32;
-        let subscription = self.endpoint.add_subscription(SubscriptionParams {
-            receive_window_length: self.config.receive_window_length,
-            ..SubscriptionParams::of_session(descriptor.stream_id, session_id)
-        });
-        let descriptor = descriptor.clone();
-        let asked = archive.client.replay(
-            &ReplayParams {
-                position: descriptor.start_position,
-                length: descriptor.stop_position - descriptor.start_position,
-                // Frames carry the stream id of the replay, and a snapshot of ours has to look as if recorded.
-                ..ReplayParams::new(
-                    descriptor.recording_id,
-                    descriptor.stream_id,
-                    &replay_channel(&self.config.response_endpoint, session_id),
-                )
-            },
-            now_ns,
-        );
-        match asked {
-            Ok(correlation_id) => {
-                let (position, since_ns) = (0, now_ns);
-                fetch.step =
-                    FetchStep::Replaying { descriptor, subscription, correlation_id, position, since_ns };
-            }
-            Err(refused) => {
-                self.endpoint.remove_subscription(subscription, now_ns);
-                self.abandon(&refused.to_string(), now_ns);
-            }
-        }
-        true
-    }
-
-    /// Goes on to the next recording of the set when the current one has arrived whole.
-    pub(super) fn finish_snapshot(&mut self, now_ns: u64, recorder: &impl Recorder) {
-        let Phase::Fetching(fetch) = &mut self.phase else { return };
-        let arrived = recorder.position(RecordingKey::Snapshot(fetch.index())).unwrap_or(0);
-        let FetchStep::Replaying { descriptor, subscription, position, since_ns, .. } = &mut fetch.step
-        else {
-            return;
-        };
-        if arrived > *position {
-            *position = arrived;
-            *since_ns = now_ns;
-        }
-        if arrived < descriptor.stop_position {
-            if now_ns > *since_ns + self.config.progress_timeout_ns {
-                self.abandon("its replay of a snapshot does not move", now_ns);
-            }
-            return;
-        }
-        self.endpoint.remove_subscription(*subscription, now_ns);
-        match fetch.advance() {
-            Some(recording_id) => {
-                if let Some(correlation_id) = self.describe(recording_id, now_ns)
-                    && let Phase::Fetching(fetch) = &mut self.phase
-                {
-                    fetch.step = FetchStep::Describing { correlation_id };
-                }
-            }
-            None => {
-                self.fetched_log_position = Some(fetch.log_position());
-                self.actions.push_back(TapAction::SnapshotsRecorded);
-                self.describe_log(now_ns);
-            }
         }
     }
 

@@ -77,6 +77,8 @@ pub struct TapStatus {
     pub heartbeat_responses: u64,
     /// Messages on the control streams that did not decode.
     pub invalid_messages: u64,
+    /// Whether newer snapshots of the source are being fetched while its log arrives.
+    pub is_fetching_beside: bool,
 }
 
 impl TapStatus {
@@ -92,5 +94,6 @@ impl TapStatus {
         sources_lost: 0,
         heartbeat_responses: 0,
         invalid_messages: 0,
+        is_fetching_beside: false,
     };
 }

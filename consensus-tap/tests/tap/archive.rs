@@ -24,6 +24,8 @@ pub(crate) struct Archive {
     /// Snapshot recordings that are not complete.
     pub(crate) active_snapshots: Vec<i64>,
     pub(crate) refuses_positions: bool,
+    /// Replays of the log stand still.
+    pub(crate) holds_log_back: bool,
     /// How often a session was ended by its client.
     pub(crate) closed_count: u64,
     /// How often a replay was ended by its client.
@@ -246,6 +248,9 @@ impl Archive {
         let mut ended = Vec::new();
         let mut replays = std::mem::take(&mut self.replays);
         replays.retain_mut(|replay| {
+            if self.holds_log_back && replay.recording_id == LOG_RECORDING_ID {
+                return true;
+            }
             let recording = match self.snapshots.get(&replay.recording_id) {
                 Some(snapshot) => snapshot,
                 None => log,
@@ -271,6 +276,17 @@ impl Archive {
                 endpoint.revoke_publication(replay.publication, now_ns);
             }
             replay.recording_id != LOG_RECORDING_ID
+        });
+    }
+
+    /// Their replays end without an end.
+    pub(crate) fn delete_snapshots(&mut self, endpoint: &mut Endpoint, now_ns: u64) {
+        self.snapshots.clear();
+        self.replays.retain(|replay| {
+            if replay.recording_id != LOG_RECORDING_ID {
+                endpoint.revoke_publication(replay.publication, now_ns);
+            }
+            replay.recording_id == LOG_RECORDING_ID
         });
     }
 

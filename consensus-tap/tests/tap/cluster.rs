@@ -2,6 +2,7 @@ use super::log::SimLog;
 use super::member::Member;
 use super::rng::{Rng, fill};
 use consensus_tap::codec::consensus::SnapshotEntry;
+use std::collections::HashMap;
 
 const MS: u64 = 1_000_000;
 const WORK_INTERVAL_NS: u64 = 10 * MS;
@@ -23,7 +24,11 @@ pub(crate) struct Cluster {
     pub(crate) log_length_max: i64,
     rng: Rng,
     term_id: i64,
-    service_count: i32,
+    pub(crate) service_count: i32,
+    /// Position of the last snapshots.
+    snapshots_end: i64,
+    /// Every snapshot that was ever taken, by recording id.
+    pub(crate) snapshots_taken: HashMap<i64, SimLog>,
     work_due_ns: u64,
     leader_lost_ns: Option<u64>,
     election_ends_ns: Option<u64>,
@@ -48,6 +53,8 @@ impl Cluster {
             rng,
             term_id: -1,
             service_count,
+            snapshots_end: -1,
+            snapshots_taken: HashMap::new(),
             work_due_ns: 0,
             leader_lost_ns: None,
             election_ends_ns: None,
@@ -112,6 +119,11 @@ impl Cluster {
         else {
             return;
         };
+        if self.snapshots_end == log_position {
+            // Two snapshots at one position there cannot be: the first stands in the log.
+            return;
+        }
+        self.snapshots_end = log_position;
         let services: Vec<i32> = (-1..self.service_count).rev().collect();
         for service_id in services {
             self.next_recording_id += 1;
@@ -120,6 +132,7 @@ impl Cluster {
             for part in 0..self.rng.between(1, 60) {
                 recording.append(9, &fill(part + recording_id as u64, 1000));
             }
+            self.snapshots_taken.insert(recording_id, recording.clone());
             let row = SnapshotEntry {
                 recording_id,
                 leadership_term_id: leadership.term_id,
@@ -137,6 +150,18 @@ impl Cluster {
                     member.snapshots.push(row);
                 }
             }
+        }
+    }
+
+    /// A member's snapshot recordings are deleted, whoever reads them; with `knows_it` it names them no more.
+    pub(crate) fn lose_snapshots(&mut self, index: usize, knows_it: bool, now_ns: u64) {
+        let member = &mut self.members[index];
+        member.snapshot_recordings.clear();
+        if knows_it {
+            member.snapshots.clear();
+        }
+        if let Some(node) = &mut member.node {
+            node.archive.delete_snapshots(&mut node.endpoint, now_ns);
         }
     }
 

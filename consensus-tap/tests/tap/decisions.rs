@@ -6,13 +6,13 @@ use consensus_tap::archive::Credentials;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapReport, TapState};
 
 /// As long as a source needs to be found, and more.
-const SOON_NS: u64 = 10 * SECOND;
+pub(super) const SOON_NS: u64 = 10 * SECOND;
 
 fn leader(world: &World) -> i32 {
     world.cluster.leader.expect("the cluster is calm") as i32
 }
 
-fn follows_and_keeps_up(world: &mut World) {
+pub(super) fn follows_and_keeps_up(world: &mut World) {
     world.until("caught up", SOON_NS, World::is_caught_up);
     world.cluster.appends_per_mille = 1000;
     world.pass(SECOND);
@@ -20,7 +20,7 @@ fn follows_and_keeps_up(world: &mut World) {
     world.until("caught up again", SOON_NS, World::is_caught_up);
 }
 
-fn grow(world: &mut World, length: i64) {
+pub(super) fn grow(world: &mut World, length: i64) {
     let end = world.cluster.committed().end() + length;
     world.cluster.appends_per_mille = 1000;
     world.until("the log grew", 60 * SECOND, |world| world.cluster.committed().end() > end);
@@ -143,7 +143,7 @@ fn a_cluster_without_a_term_is_asked_until_it_has_one() {
 
 #[test]
 fn the_newest_snapshots_are_fetched_and_the_log_begins_there() {
-    let mut world = World::calm(1, |config| config.service_count = 2);
+    let mut world = World::calm(1, |config| config.service_count = Some(2));
     cut_off_until_there_are_snapshots(&mut world);
     follows_and_keeps_up(&mut world);
     let (position, recordings) = world.standby.snapshot_set.as_ref().unwrap();
@@ -162,7 +162,7 @@ fn snapshots_are_left_alone_when_the_log_is_wanted_from_its_beginning() {
 
 #[test]
 fn a_snapshot_set_for_another_number_of_services_is_told_in_words() {
-    let mut world = World::calm(1, |config| config.service_count = 2);
+    let mut world = World::calm(1, |config| config.service_count = Some(2));
     cut_off_until_there_are_snapshots(&mut world);
     world.cluster.members[0].snapshots.retain(|row| row.service_id < 1);
     world.until("refused", SOON_NS, |world| world.was_lost_for("give `services` the cluster's own number"));
@@ -195,7 +195,7 @@ fn a_log_that_begins_behind_position_0_without_a_snapshot_is_no_beginning() {
 #[test]
 fn a_source_that_dies_in_a_snapshot_fetch_is_replaced_and_the_set_fetched_anew() {
     for kill_at in [0, 1, 2] {
-        let mut world = World::calm(3, |config| config.service_count = 2);
+        let mut world = World::calm(3, |config| config.service_count = Some(2));
         cut_off_until_there_are_snapshots(&mut world);
         world.until("a fetch", SOON_NS, |world| {
             world.standby.state() == TapState::SnapshotRetrieve

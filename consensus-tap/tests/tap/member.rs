@@ -170,6 +170,13 @@ impl Member {
             .unwrap_or(0)
     }
 
+    /// Position of the snapshots that it names, if it still has their recordings.
+    pub(crate) fn newest_snapshots(&self) -> Option<i64> {
+        let is_there = |row: &&SnapshotEntry| self.snapshot_recordings.contains_key(&row.recording_id);
+        let held = self.snapshots.iter().filter(is_there);
+        (held.count() == self.snapshots.len()).then(|| self.snapshots.first().map(|row| row.log_position))?
+    }
+
     pub(crate) fn advance_commit(&mut self, position: i64) {
         let position = self.log.frame_end_at_or_before(position);
         if let Some(node) = &mut self.node

@@ -7,6 +7,7 @@ pub(crate) mod invariants;
 pub(crate) mod log;
 pub(crate) mod member;
 pub(crate) mod recorder;
+mod snapshots_beside;
 pub(crate) mod standby;
 pub(crate) mod world;
 

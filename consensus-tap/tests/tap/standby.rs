@@ -14,8 +14,16 @@ pub(crate) struct Standby {
     pub(crate) config: TapConfig,
     pub(crate) address: SocketAddr,
     pub(crate) recorder: MemoryRecorder,
-    /// Complete snapshot sets: where the log continues, and the recordings.
+    /// The newest complete snapshot set: its log position, and the recordings.
     pub(crate) snapshot_set: Option<(i64, Vec<(i64, MemoryRecording)>)>,
+    pub(crate) set_count: u64,
+    /// Sets that came while the log was there.
+    pub(crate) set_beside_count: u64,
+    /// Whether the disk takes no snapshot.
+    pub(crate) refuses_snapshots: bool,
+    /// How often newer snapshots are asked for, as a backup does.
+    pub(crate) query_interval_ns: u64,
+    query_due_ns: u64,
     pub(crate) reports: Vec<TapReport>,
     pub(crate) resolver_fails_per_mille: u64,
     pub(crate) unresolved: u64,
@@ -33,6 +41,7 @@ enum Answer {
     Resolved(u64, Option<SocketAddr>),
     /// With the start position, and the number of the request.
     Opened(RecordingKey, i64, u64),
+    SnapshotFailed,
 }
 
 impl Standby {
@@ -44,7 +53,8 @@ impl Standby {
             source_type: Default::default(),
             routing: Default::default(),
             replay_start: Default::default(),
-            service_count: 1,
+            service_count: Some(1),
+            fetch_snapshots: false,
             consensus_stream_id: 108,
             log_stream_id: 100,
             archive_control_stream_id: 10,
@@ -70,6 +80,11 @@ impl Standby {
             config,
             recorder: MemoryRecorder::default(),
             snapshot_set: None,
+            set_count: 0,
+            set_beside_count: 0,
+            refuses_snapshots: false,
+            query_interval_ns: u64::MAX,
+            query_due_ns: 0,
             reports: Vec::new(),
             resolver_fails_per_mille: 0,
             unresolved: 0,
@@ -96,16 +111,30 @@ impl Standby {
         self.recorder.snapshots.clear();
         self.opened_rows.clear();
         self.answers.clear();
-        self.tap.start(self.snapshot_set.as_ref().map(|(position, _)| *position), now_ns);
+        self.tap.start(self.newest_snapshot(), now_ns);
+    }
+
+    pub(crate) fn newest_snapshot(&self) -> Option<i64> {
+        self.snapshot_set.as_ref().map(|(position, _)| *position)
+    }
+
+    /// An operator, or the interval, asks for newer snapshots.
+    pub(crate) fn query_snapshots(&mut self) {
+        self.tap.query_snapshots(self.newest_snapshot());
     }
 
     pub(crate) fn do_work(&mut self, now_ns: u64) {
+        if self.config.fetch_snapshots && now_ns >= self.query_due_ns {
+            self.query_due_ns = now_ns.saturating_add(self.query_interval_ns);
+            self.query_snapshots();
+        }
         self.tap.on_timeout(now_ns, &mut self.recorder);
         while let Some(index) = self.answers.iter().position(|(due_ns, _)| *due_ns <= now_ns) {
             let (_, answer) = self.answers.remove(index);
             match answer {
                 Answer::Resolved(token, address) => self.tap.on_resolved(token, address, now_ns),
                 Answer::Opened(key, start, number) => self.open(key, start, number, now_ns),
+                Answer::SnapshotFailed => self.tap.on_snapshot_failed("no space left".to_owned(), now_ns),
             }
         }
         while let Some(action) = self.tap.poll_action() {
@@ -145,6 +174,9 @@ impl Standby {
                 let address = resolve(&endpoint).filter(|_| !fails);
                 self.answers.push((later_ns, Answer::Resolved(token, address)));
             }
+            TapAction::OpenSnapshot { .. } if self.refuses_snapshots && self.recorder.log.is_some() => {
+                self.answers.push((later_ns, Answer::SnapshotFailed));
+            }
             TapAction::OpenSnapshot { index, row, .. } => {
                 self.opened_rows.truncate(index);
                 self.opened_rows.push((row.recording_id, row.log_position));
@@ -156,7 +188,17 @@ impl Standby {
                 let recordings = std::mem::take(&mut self.recorder.snapshots);
                 assert_eq!(recordings.len(), self.opened_rows.len());
                 let ids = self.opened_rows.iter().map(|(recording_id, _)| *recording_id);
-                self.snapshot_set = Some((self.opened_rows[0].1, ids.zip(recordings).collect()));
+                let position = self.opened_rows[0].1;
+                self.set_count += 1;
+                if let Some(log) = &self.recorder.log {
+                    self.set_beside_count += 1;
+                    assert!(position <= log.end(), "a set at {position} is ahead of our log");
+                    assert!(
+                        self.newest_snapshot() < Some(position),
+                        "a set at {position} is not newer than ours"
+                    );
+                }
+                self.snapshot_set = Some((position, ids.zip(recordings).collect()));
             }
             TapAction::DiscardSnapshots => self.recorder.snapshots.clear(),
             TapAction::OpenLog { start_position, .. } => {

@@ -38,14 +38,18 @@ impl World {
         let names = ["m0:1", "m1:1", "m2:1"];
         let configured = rng.between(1, member_count as u64) as usize;
         let mut config = Standby::config(rng.next(), &names[..configured]);
-        config.service_count = rng.pick(&[1, 1, 2]);
+        let service_count = rng.pick(&[1, 1, 2]);
+        config.fetch_snapshots = rng.chance(500);
+        config.service_count =
+            Some(service_count as u8).filter(|_| !config.fetch_snapshots || rng.chance(500));
         config.routing = rng.pick(&[Routing::All, Routing::All, Routing::Single]);
         config.source_type =
             rng.pick(&[SourceType::Any, SourceType::Any, SourceType::Leader, SourceType::Follower]);
         config.replay_start = rng.pick(&[ReplayStart::LatestSnapshot, ReplayStart::Beginning]);
         config.receive_window_length = rng.pick(&[16 * 1024, 128 * 1024]);
-        let mut world = Self::of(rng, member_count, network, config);
+        let mut world = Self::of(rng, member_count, service_count, network, config);
         world.is_traced = is_traced;
+        world.standby.query_interval_ns = world.rng.pick(&[2, 10, 60]) * SECOND;
         world.cluster.appends_per_mille = world.rng.pick(&[30, 300, 800]);
         world.standby.resolver_fails_per_mille = world.rng.pick(&[0, 0, 100]);
         for member in &mut world.cluster.members {
@@ -61,13 +65,20 @@ impl World {
         network.heal();
         let mut config = Standby::config(rng.next(), &["m0:1", "m1:1", "m2:1"][..member_count]);
         adapt(&mut config);
-        let mut world = Self::of(rng, member_count, network, config);
+        let service_count = config.service_count.map_or(2, i32::from);
+        let mut world = Self::of(rng, member_count, service_count, network, config);
         world.cluster.log_length_max = i64::MAX;
         world
     }
 
-    fn of(mut rng: Rng, member_count: usize, network: Network, config: TapConfig) -> Self {
-        let cluster = Cluster::new(Rng::new(rng.next()), member_count, i32::from(config.service_count));
+    fn of(
+        mut rng: Rng,
+        member_count: usize,
+        service_count: i32,
+        network: Network,
+        config: TapConfig,
+    ) -> Self {
+        let cluster = Cluster::new(Rng::new(rng.next()), member_count, service_count);
         let standby = Standby::new(config, Rng::new(rng.next()), 0);
         Self {
             rng,
@@ -129,6 +140,11 @@ impl World {
         self.network.heal();
         self.cut.clear();
         self.standby.resolver_fails_per_mille = 0;
+        self.standby.refuses_snapshots = false;
+        // What failed before is tried again when an operator, or the interval, asks.
+        if self.standby.config.fetch_snapshots {
+            self.standby.query_snapshots();
+        }
         for index in 0..self.cluster.members.len() {
             let member = &mut self.cluster.members[index];
             member.is_paused = false;
@@ -147,33 +163,48 @@ impl World {
     fn is_converged(&self) -> bool {
         let end = self.standby.recorder.end();
         match self.standby.state() {
-            TapState::Following => self.cluster.leader.is_some() && end == self.cluster.committed().end(),
-            TapState::LogPurged | TapState::Diverged => true,
-            // Set back to before what can be compared: the operator is told, and decides.
-            _ if self.cluster.committed().end() < end => {
-                self.standby.reports.iter().any(|report| matches!(report, TapReport::SourcesBehind { .. }))
+            TapState::Following => {
+                self.cluster.leader.is_some()
+                    && end == self.cluster.committed().end()
+                    && (!self.standby.config.fetch_snapshots || self.has_newest_snapshots())
             }
+            TapState::LogPurged | TapState::Diverged => true,
             _ => {
+                let eligible = |member: &&Member| is_eligible(&self.cluster, &self.standby, member);
+                let mut eligible = self.cluster.members.iter().filter(eligible).peekable();
+                if eligible.peek().is_none() {
+                    return true;
+                }
+                // Set back to before what can be compared: the operator is told, and decides.
+                if self.cluster.committed().end() < end {
+                    let is_behind = |report| matches!(report, &TapReport::SourcesBehind { .. });
+                    return self.standby.reports.iter().any(is_behind);
+                }
                 // Nothing to begin from: the log was purged, and its snapshots are not wanted, or are gone.
-                let begins_anywhere = |member: &Member| {
-                    let takes_snapshots = self.standby.config.replay_start == ReplayStart::LatestSnapshot;
-                    member.log.start == 0 || (takes_snapshots && !member.snapshots.is_empty())
-                };
-                let has_no_start = self.standby.recorder.log.is_none()
-                    && !self.cluster.members.iter().any(|member| {
-                        is_eligible(&self.cluster, &self.standby, member) && begins_anywhere(member)
-                    });
-                let eligible = |member: &Member| is_eligible(&self.cluster, &self.standby, member);
-                has_no_start || !self.cluster.members.iter().any(eligible)
+                let takes_snapshots = self.standby.config.replay_start == ReplayStart::LatestSnapshot;
+                self.standby.recorder.log.is_none()
+                    && !eligible.any(|member| match takes_snapshots && !member.snapshots.is_empty() {
+                        true => member.newest_snapshots().is_some(),
+                        false => member.log.start == 0,
+                    })
             }
         }
+    }
+
+    /// Whether the source has no snapshots that are newer than ours.
+    pub(crate) fn has_newest_snapshots(&self) -> bool {
+        let source_id = self.standby.tap.status().source_member_id;
+        let Some(source) = self.cluster.members.iter().find(|member| member.id == source_id) else {
+            return false;
+        };
+        source.newest_snapshots() <= self.standby.newest_snapshot()
     }
 
     pub(crate) fn inject_fault(&mut self) {
         self.faults_seen += 1;
         let index = self.rng.below(self.cluster.members.len() as u64) as usize;
         let member = &mut self.cluster.members[index];
-        let kind = self.rng.below(20);
+        let kind = self.rng.below(24);
         match kind {
             0 | 1 => {
                 self.log(format_args!("member {index} dies"));
@@ -254,6 +285,22 @@ impl World {
             13 => {
                 self.log("the standby restarts");
                 self.standby.restart(self.now_ns);
+            }
+            20 => {
+                let knows_it = self.rng.chance(500);
+                self.log(format_args!("member {index} loses its snapshots, and knows it: {knows_it}"));
+                self.cluster.lose_snapshots(index, knows_it, self.now_ns);
+            }
+            21 | 22 => {
+                self.log("snapshots, and somebody asks for them");
+                self.cluster.take_snapshots();
+                if self.standby.config.fetch_snapshots {
+                    self.standby.query_snapshots();
+                }
+            }
+            23 => {
+                self.standby.refuses_snapshots = !self.standby.refuses_snapshots;
+                self.log(format_args!("no room for snapshots: {}", self.standby.refuses_snapshots));
             }
             14 => {
                 let committed = &self.cluster.committed().bytes;
@@ -436,6 +483,8 @@ pub(crate) struct Seen {
     standby_restarts: u64,
     recorded_bytes: u64,
     snapshot_sets: u64,
+    snapshot_sets_beside: u64,
+    fetches_failed: u64,
     unsafe_replays: u64,
     unresolved: u64,
     following: u64,
@@ -454,6 +503,9 @@ impl Seen {
         self.standby_restarts += world.standby.restarts;
         self.recorded_bytes += world.standby.recorder.end() as u64;
         self.snapshot_sets += u64::from(world.standby.snapshot_set.is_some());
+        self.snapshot_sets_beside += world.standby.set_beside_count;
+        let is_failed_fetch = |report: &&TapReport| matches!(report, TapReport::SnapshotsNotFetched { .. });
+        self.fetches_failed += world.standby.reports.iter().filter(is_failed_fetch).count() as u64;
         self.unsafe_replays += world.invariants.unsafe_replays_granted();
         self.unresolved += world.standby.unresolved;
         match world.standby.state() {
@@ -467,6 +519,7 @@ impl Seen {
     pub(crate) fn assert_that_all_happened(&self) {
         assert!(self.elections > 0 && self.truncations > 0 && self.dropped_datagrams > 0, "{self:?}");
         assert!(self.sources_lost > 0 && self.standby_restarts > 0 && self.snapshot_sets > 0, "{self:?}");
+        assert!(self.snapshot_sets_beside > 0 && self.fetches_failed > 0, "{self:?}");
         assert!(self.following > 0 && self.purged > 0 && self.diverged > 0, "{self:?}");
     }
 }

@@ -3,12 +3,13 @@
 
 use std::sync::mpsc;
 
-use consensus_tap::codec::consensus::SnapshotEntry;
+use consensus_tap::archive::Recording;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
 use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
 use rtrb::{Consumer, Producer};
 
+use super::fetched_snapshots::{FetchedSnapshots, RecordedSet};
 use super::module_follower::ModuleFollower;
 use super::receiver::{ReceiverCommand, ReceiverRequest};
 use super::storage::{ServedLog, StorageJob, StorageReply};
@@ -17,7 +18,10 @@ use super::{Agent, AgentError};
 use crate::service_start::ServiceStart;
 use crate::signs_of_life::SignsOfLife;
 use crate::starting::{Starting, StartingError};
+use crate::status::BackupSchedule;
 use crate::store::history::{History, OpenedLog, RecordingPlace};
+use crate::store::recording_writer::RecordingWriter;
+use crate::sys::clock;
 
 /// Signs of life are due this often; others give us up after ten times as long.
 const SIGN_OF_LIFE_INTERVAL_NS: u64 = 1_000_000_000;
@@ -49,11 +53,14 @@ pub struct Conductor {
     module: ModuleFollower,
     starting: Starting,
     life: SignsOfLife,
+    /// Where newer snapshots of the members are fetched.
+    backup: Option<BackupSchedule>,
     rings: ConductorRings,
     /// Commands that found no room, in order.
     waiting: Vec<ReceiverCommand>,
-    /// Rows of the snapshot set being fetched.
-    snapshot_rows: Vec<SnapshotEntry>,
+    fetched: FetchedSnapshots,
+    /// A log to be opened once the snapshots that it begins with are entered.
+    waiting_log: Option<(i64, Recording)>,
     log: Option<RecordingPlace>,
     sign_of_life_due_ns: u64,
     /// Sources that were given up are tried again for as long as they are down.
@@ -70,6 +77,7 @@ impl Conductor {
         module: ModuleFollower,
         starting: Starting,
         life: SignsOfLife,
+        backup: Option<BackupSchedule>,
         rings: ConductorRings,
     ) -> Self {
         Self {
@@ -77,9 +85,11 @@ impl Conductor {
             module,
             starting,
             life,
+            backup,
             rings,
             waiting: Vec::new(),
-            snapshot_rows: Vec::new(),
+            fetched: FetchedSnapshots::default(),
+            waiting_log: None,
             log: None,
             sign_of_life_due_ns: 0,
             sources_lost: Throttle::default(),
@@ -91,21 +101,20 @@ impl Conductor {
     fn on_request(&mut self, request: ReceiverRequest) -> Result<(), AgentError> {
         match request {
             ReceiverRequest::Tap(action) => self.on_action(action)?,
-            ReceiverRequest::SnapshotsRecorded(writers) => {
-                let rows = std::mem::take(&mut self.snapshot_rows);
-                match self.history.publish_snapshots(&rows, writers) {
-                    Ok(set) => {
-                        tracing::info!(position = set.log_position, "snapshots of the members recorded");
-                    }
-                    Err(error) => self.fail(error.to_string()),
-                }
-            }
+            ReceiverRequest::SnapshotsRecorded(writers) => self.on_snapshots_recorded(&writers),
             ReceiverRequest::SnapshotsDiscarded(writers) => {
                 // The rows go with the next set's first: these writers may be of a set before that one.
                 self.history.discard_snapshots(writers);
             }
             ReceiverRequest::SnapshotUnwanted(writer) => self.history.discard_snapshots(vec![*writer]),
-            ReceiverRequest::RecordFailed { reason } => {
+            ReceiverRequest::RecordFailed { key: RecordingKey::Snapshot(_), reason }
+                if self.log.is_some() =>
+            {
+                // The tap has given the fetch up, and tries again. The log is not concerned.
+                tracing::error!(reason, "cannot record a snapshot");
+                self.life.record_error(&reason);
+            }
+            ReceiverRequest::RecordFailed { reason, .. } => {
                 // The tap has halted by itself and knows no more than that; here is why.
                 tracing::error!(reason, "cannot record");
                 self.fail(reason);
@@ -125,31 +134,84 @@ impl Conductor {
             // Asked for before the tap heard that following has ended.
             TapAction::OpenSnapshot { .. } | TapAction::OpenLog { .. } if self.failed => {}
             TapAction::OpenSnapshot { index, row, descriptor } => {
-                self.snapshot_rows.truncate(index);
                 match self.history.create_snapshot(&descriptor) {
                     Ok(writer) => {
-                        self.snapshot_rows.push(row);
+                        self.fetched.on_opened(index, row);
                         let key = RecordingKey::Snapshot(index);
                         self.command(ReceiverCommand::Opened { key, writer: Box::new(writer) });
+                    }
+                    Err(error) if self.log.is_some() => {
+                        self.command(ReceiverCommand::SnapshotFailed { reason: error.to_string() });
                     }
                     Err(error) => self.fail(error.to_string()),
                 }
             }
             TapAction::OpenLog { start_position, descriptor } => {
-                let set = self
-                    .history
-                    .latest_snapshot_set(self.rings.starts.len())
-                    .filter(|set| set.log_position == start_position);
-                match self.history.create_log(start_position, &descriptor, set.as_ref()) {
-                    Ok(log) => self.open_log(log)?,
-                    Err(error) => self.fail(error.to_string()),
-                }
+                self.waiting_log = Some((start_position, descriptor));
+                self.create_waiting_log()?;
             }
             TapAction::Report(report) => self.report(report),
             // The receiver sends these with the writers that belong to them.
             TapAction::SnapshotsRecorded | TapAction::DiscardSnapshots => {}
         }
         Ok(())
+    }
+
+    /// Creates the log that was asked for, once no snapshots wait to be entered before it.
+    fn create_waiting_log(&mut self) -> Result<(), AgentError> {
+        if self.fetched.is_waiting() || self.failed {
+            return Ok(());
+        }
+        let Some((start_position, descriptor)) = self.waiting_log.take() else { return Ok(()) };
+        let set = self
+            .history
+            .latest_snapshot_set(self.rings.starts.len())
+            .filter(|set| set.log_position == start_position);
+        match self.history.create_log(start_position, &descriptor, set.as_ref()) {
+            Ok(log) => self.open_log(log)?,
+            Err(error) => self.fail(error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// A whole set is recorded: whoever may wait for the disk makes it durable.
+    fn on_snapshots_recorded(&mut self, writers: &[RecordingWriter]) {
+        let syncers = self.fetched.on_recorded(writers, &self.history);
+        if self.rings.jobs.push(StorageJob::SyncSnapshots(syncers)).is_err() {
+            self.fail("the storage agent takes no jobs".to_owned());
+        }
+    }
+
+    /// Enters the sets that may be entered now.
+    fn enter_snapshots(&mut self) -> Result<(), AgentError> {
+        while let Some(RecordedSet { rows, recordings, .. }) =
+            self.fetched.take_ready(self.module.log_position())
+        {
+            match self.history.publish_snapshots(&rows, &recordings) {
+                Ok(set) => {
+                    tracing::info!(position = set.log_position, "snapshots of the members recorded");
+                    if let Some(backup) = &self.backup {
+                        backup.on_retrieved();
+                    }
+                }
+                Err(error) => self.fail(error.to_string()),
+            }
+            self.create_waiting_log()?;
+        }
+        Ok(())
+    }
+
+    /// Asks for newer snapshots when that is due.
+    fn query_snapshots(&mut self) {
+        if self.backup.as_mut().is_some_and(|backup| backup.poll(self.now_ns, clock::epoch_ms)) {
+            let snapshot_position = self.newest_snapshot();
+            self.command(ReceiverCommand::QuerySnapshots { snapshot_position });
+        }
+    }
+
+    /// Log position of the newest snapshot set.
+    fn newest_snapshot(&self) -> Option<i64> {
+        self.history.latest_snapshot_set(self.rings.starts.len()).map(|set| set.log_position)
     }
 
     /// The log is open: its writer goes to the receiver, its place to every reader.
@@ -171,6 +233,12 @@ impl Conductor {
         match reply {
             StorageReply::Resolved { token, address } => {
                 self.command(ReceiverCommand::Resolved { token, address });
+            }
+            StorageReply::SnapshotsSynced(synced) => {
+                self.fetched.on_synced(synced.is_ok());
+                if let Err(reason) = synced {
+                    self.fail(reason);
+                }
             }
             StorageReply::SyncFailed { reason } => self.fail(reason),
         }
@@ -218,6 +286,11 @@ impl Conductor {
                 // The error log counts for itself.
                 self.life.record_error(&text);
             }
+            TapReport::SnapshotsNotFetched { member_id, reason } => {
+                let text = format!("snapshots of member {member_id} could not be fetched: {reason}");
+                tracing::warn!("{text}; they are tried again");
+                self.life.record_error(&text);
+            }
             TapReport::SourcesBehind { position, limit } => {
                 let text = format!(
                     "for a minute every source's committed log has ended at {limit}, before ours at {position}: \
@@ -250,18 +323,12 @@ impl Conductor {
     }
 
     fn start(&mut self) -> Result<(), AgentError> {
-        let mut snapshot_position = None;
-        match self.history.recover_log()? {
-            Some(log) => {
-                let position = log.writer.recorded_position();
-                tracing::info!(start = log.place.start_position(), end = position, "log found");
-                self.open_log(log)?;
-            }
-            None => {
-                let set = self.history.latest_snapshot_set(self.rings.starts.len());
-                snapshot_position = set.map(|set| set.log_position);
-            }
+        if let Some(log) = self.history.recover_log()? {
+            let position = log.writer.recorded_position();
+            tracing::info!(start = log.place.start_position(), end = position, "log found");
+            self.open_log(log)?;
         }
+        let snapshot_position = self.newest_snapshot();
         self.command(ReceiverCommand::Start { snapshot_position });
         self.life.ready()?;
         Ok(())
@@ -301,6 +368,8 @@ impl Agent for Conductor {
             work += 1;
         }
         work += self.follow()?;
+        self.enter_snapshots()?;
+        self.query_snapshots();
         if let Ok(request) = self.rings.module_states.try_recv() {
             // Who asked may have gone; that is no concern of the node.
             let _ = request.send(self.module.state().cloned());

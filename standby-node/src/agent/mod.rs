@@ -2,6 +2,7 @@
 
 pub mod conductor;
 pub mod emission_ring;
+mod fetched_snapshots;
 pub mod idle;
 pub mod log_ring;
 pub mod module_follower;

@@ -33,7 +33,8 @@ pub struct ModuleFollower {
 
 #[derive(Debug)]
 struct Reading {
-    state: ConsensusModuleState,
+    /// `None` where no services run: what they would have emitted is missing, and so is the number of them.
+    state: Option<ConsensusModuleState>,
     reader: LogReader,
     recording: RecordingReader,
 }
@@ -75,14 +76,24 @@ impl ModuleFollower {
         Self { reading: None, log, end_position: i64::MIN, services, terms: Vec::new() }
     }
 
-    /// Begins with a state and the log from its position on.
-    pub fn start(&mut self, state: ConsensusModuleState, reader: LogReader, recording: RecordingReader) {
+    /// Begins with a state and the log from its position on. With none, only the terms are taken from the log.
+    pub fn start(
+        &mut self,
+        state: Option<ConsensusModuleState>,
+        reader: LogReader,
+        recording: RecordingReader,
+    ) {
         self.reading = Some(Reading { state, reader, recording });
     }
 
-    /// The state, once started.
+    /// The state, once started with one.
     pub fn state(&self) -> Option<&ConsensusModuleState> {
-        self.reading.as_ref().map(|reading| &reading.state)
+        self.reading.as_ref()?.state.as_ref()
+    }
+
+    /// Up to where the log was read, once started: every term that began below is out.
+    pub fn log_position(&self) -> Option<i64> {
+        self.reading.as_ref().map(|reading| reading.reader.applied_position())
     }
 
     /// Takes the terms that began since the last call.
@@ -127,11 +138,12 @@ impl ModuleFollower {
 }
 
 fn apply(
-    state: &mut ConsensusModuleState,
+    state: &mut Option<ConsensusModuleState>,
     services: &mut [ServiceEmissions],
     event: &LogEvent<'_>,
     position: i64,
 ) -> Result<(), ModuleError> {
+    let Some(state) = state else { return Ok(()) };
     state.on_event(event, LogPosition(position))?;
     for (service_id, service) in services.iter_mut().enumerate() {
         service.emitted_at(position, |request| {

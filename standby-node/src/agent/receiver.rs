@@ -23,7 +23,7 @@ const STATUS_INTERVAL_NS: u64 = 10_000_000;
 pub enum ReceiverCommand {
     /// Begin to look for a source. The log that is there, if any, was opened before.
     Start {
-        /// Where the log begins when only a snapshot set is there yet.
+        /// Log position of the newest snapshot set that is there. Without a log, the log begins here.
         snapshot_position: Option<i64>,
     },
     /// A name was looked up, or could not be.
@@ -39,6 +39,16 @@ pub enum ReceiverCommand {
         key: RecordingKey,
         /// Its writer.
         writer: Box<RecordingWriter>,
+    },
+    /// Newer snapshots of the source are wanted.
+    QuerySnapshots {
+        /// Log position of the newest snapshot set that is there.
+        snapshot_position: Option<i64>,
+    },
+    /// The recording of a snapshot could not be opened; that of the log is not concerned.
+    SnapshotFailed {
+        /// In words.
+        reason: String,
     },
     /// A recording could not be opened, or not be made durable.
     Failed {
@@ -67,6 +77,8 @@ pub enum ReceiverRequest {
     SnapshotUnwanted(Box<RecordingWriter>),
     /// Writing a recording failed.
     RecordFailed {
+        /// Which one.
+        key: RecordingKey,
         /// In words.
         reason: String,
     },
@@ -134,6 +146,10 @@ impl<Io: DatagramIo> Receiver<Io> {
                     self.unwanted.push(*writer);
                 }
             }
+            ReceiverCommand::QuerySnapshots { snapshot_position } => {
+                self.tap.query_snapshots(snapshot_position);
+            }
+            ReceiverCommand::SnapshotFailed { reason } => self.tap.on_snapshot_failed(reason, now_ns),
             ReceiverCommand::Failed { reason } => self.tap.on_recording_failed(reason, now_ns),
             ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id } => {
                 self.tap.on_leadership_term(leadership_term_id, leader_member_id);
@@ -181,9 +197,9 @@ impl<Io: DatagramIo> Receiver<Io> {
         if self.waiting.is_none() {
             let failure = self.recordings.take_failure();
             self.waiting = match (failure, self.unwanted.pop()) {
-                (Some(failure), unwanted) => {
+                (Some((key, failure)), unwanted) => {
                     self.unwanted.extend(unwanted);
-                    Some(ReceiverRequest::RecordFailed { reason: failure.to_string() })
+                    Some(ReceiverRequest::RecordFailed { key, reason: failure.to_string() })
                 }
                 (None, Some(writer)) => Some(ReceiverRequest::SnapshotUnwanted(Box::new(writer))),
                 (None, None) => self.tap.poll_action().map(|action| match action {
@@ -265,5 +281,6 @@ impl<Io: DatagramIo> Agent for Receiver<Io> {
         self.publish_log(now_ns);
         self.status_due_ns = 0;
         self.show_status(now_ns);
+        self.gauges.show_closed();
     }
 }

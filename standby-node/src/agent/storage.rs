@@ -1,5 +1,6 @@
 //! Whatever may block and must not block anybody else: names to look up, segments to prepare, syncs.
 
+use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::store::segment_preparer::SegmentPreparer;
 /// A disk that is full now may have room again in a second, not in a millisecond.
 const PREPARE_RETRY_NS: u64 = 1_000_000_000;
 
+/// A long snapshot is synced in parts of this many bytes, so that names and the log's segments get their turn.
+const SNAPSHOT_SYNC_LENGTH: i64 = 16 * 1024 * 1024;
+
 /// What the conductor asks for.
 #[derive(Debug)]
 pub enum StorageJob {
@@ -28,6 +32,8 @@ pub enum StorageJob {
     },
     /// Serve the log's recording from now on.
     Serve(Box<ServedLog>),
+    /// Make the snapshots of a set durable.
+    SyncSnapshots(Vec<RecordingSyncer>),
 }
 
 /// What the log's recording needs of a thread that may block.
@@ -53,6 +59,8 @@ pub enum StorageReply {
         /// The first address of a family that we speak.
         address: Option<SocketAddr>,
     },
+    /// The snapshots of a set are durable, or why not, in words.
+    SnapshotsSynced(Result<(), String>),
     /// The log can no longer be made durable.
     SyncFailed {
         /// In words.
@@ -66,6 +74,8 @@ pub struct Storage {
     jobs: Consumer<StorageJob>,
     replies: Producer<StorageReply>,
     log: Option<Box<ServedLog>>,
+    /// Sets that are to become durable, oldest first.
+    snapshots: VecDeque<Vec<RecordingSyncer>>,
     durable_position: Counter,
     /// 0 for "as soon as something is recorded".
     sync_interval_ns: u64,
@@ -90,6 +100,7 @@ impl Storage {
             jobs,
             replies,
             log: None,
+            snapshots: VecDeque::new(),
             durable_position,
             sync_interval_ns: sync_interval.map_or(0, |interval| interval.as_nanos() as u64),
             sync_due_ns: 0,
@@ -106,6 +117,7 @@ impl Storage {
                 self.reply(StorageReply::Resolved { token, address });
             }
             StorageJob::Serve(log) => self.log = Some(log),
+            StorageJob::SyncSnapshots(syncers) => self.snapshots.push_back(syncers),
         }
     }
 
@@ -156,6 +168,27 @@ impl Storage {
         }
     }
 
+    /// Makes a part of the oldest set durable.
+    fn sync_snapshots(&mut self) -> usize {
+        let Some(set) = self.snapshots.front_mut() else { return 0 };
+        let synced = match set.last_mut().map(|syncer| syncer.sync_some(SNAPSHOT_SYNC_LENGTH)) {
+            Some(Ok(is_done)) => {
+                if is_done {
+                    set.pop();
+                }
+                if !set.is_empty() {
+                    return 1;
+                }
+                Ok(())
+            }
+            Some(Err(error)) => Err(error.to_string()),
+            None => Ok(()),
+        };
+        self.snapshots.pop_front();
+        self.reply(StorageReply::SnapshotsSynced(synced));
+        1
+    }
+
     fn reply(&mut self, reply: StorageReply) {
         // One reply for each job, and there are as many slots; only a late sync failure can find no room, and then
         // the conductor has stopped reading.
@@ -189,6 +222,7 @@ impl Agent for Storage {
             work += 1;
         }
         work += self.prepare(now_ns);
+        work += self.sync_snapshots();
         self.sync(now_ns);
         Ok(work)
     }

@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub cluster_id: i32,
     /// The application's version, `major << 16 | minor << 8 | patch`.
     pub app_version: i32,
+    /// How often newer snapshots are asked for, where they are fetched at all (`tap.fetch_snapshots`).
+    pub backup_interval: std::time::Duration,
     /// How to follow; `response_endpoint` and `seed` are filled in when the socket is bound.
     pub tap: TapConfig,
     /// Which agent runs where.
@@ -161,7 +163,9 @@ impl NodeConfig {
             source_type: choice("source_type", settings.source_type, SOURCE_TYPES)?,
             routing: choice("routing", settings.routing, ROUTINGS)?,
             replay_start: choice("replay_start", settings.replay_start, REPLAY_STARTS)?,
-            service_count: services.len() as u8,
+            // Without services nothing here loads a snapshot, so it may be for any number of them.
+            service_count: (!services.is_empty()).then_some(services.len() as u8),
+            fetch_snapshots: settings.fetch_snapshots.unwrap_or(services.is_empty()),
             consensus_stream_id: settings.consensus_stream_id.unwrap_or(108),
             log_stream_id: settings.log_stream_id.unwrap_or(100),
             archive_control_stream_id: settings.archive_control_stream_id.unwrap_or(10),
@@ -190,6 +194,7 @@ impl NodeConfig {
             response_endpoint,
             member_id: settings.member_id.unwrap_or(100),
             cluster_id: settings.cluster_id.unwrap_or(0),
+            backup_interval: settings.backup_interval.map_or(BACKUP_INTERVAL_DEFAULT, |span| span.0),
             app_version: settings.app_version.map_or(APP_VERSION_DEFAULT, |version| version.0.0),
             tap,
             layout,
@@ -214,6 +219,9 @@ const SOURCE_TYPES: &[(&str, SourceType)] =
 const ROUTINGS: &[(&str, Routing)] = &[("all", Routing::All), ("single", Routing::Single)];
 const REPLAY_STARTS: &[(&str, ReplayStart)] =
     &[("latest-snapshot", ReplayStart::LatestSnapshot), ("beginning", ReplayStart::Beginning)];
+
+/// Aeron's default.
+const BACKUP_INTERVAL_DEFAULT: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Aeron's default, 0.0.1.
 const APP_VERSION_DEFAULT: i32 = 1;
@@ -314,6 +322,16 @@ mod tests {
         assert_eq!(config.layout, Layout::Shared);
         assert_eq!(NodeConfig::new(minimal(), 4).unwrap().layout, Layout::Dedicated);
         assert_eq!(config.bind_endpoint, "localhost:0");
+    }
+
+    #[test]
+    fn a_node_without_services_is_a_backup() {
+        let none = Settings { service: Some(vec!["none".into()]), ..minimal() };
+        let backup = NodeConfig::new(none, 2).unwrap();
+        assert_eq!((backup.tap.service_count, backup.tap.fetch_snapshots), (None, true));
+        assert_eq!(backup.backup_interval.as_secs(), 3600);
+        let warm = NodeConfig::new(minimal(), 2).unwrap();
+        assert_eq!((warm.tap.service_count, warm.tap.fetch_snapshots), (Some(1), false));
     }
 
     #[test]

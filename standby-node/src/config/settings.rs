@@ -74,6 +74,15 @@ pub struct Settings {
     #[arg(long, value_name = "START")]
     pub replay_start: Option<String>,
 
+    /// Whether newer snapshots of the source are fetched while its log is followed.
+    /// [default: only where no service is hosted]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub fetch_snapshots: Option<bool>,
+
+    /// How often newer snapshots are asked for (aeron.cluster.backup.interval). [default: 1h]
+    #[arg(long, value_name = "TIME")]
+    pub backup_interval: Option<Span>,
+
     /// Credentials for the members' consensus modules, e.g. user:password, sent as they are.
     #[arg(long, value_name = "TEXT", env = "STANDBY_CREDENTIALS", hide_env_values = true)]
     pub credentials: Option<Credential>,
@@ -185,7 +194,7 @@ impl Settings {
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
             dir, service, consensus_endpoints, host, port, response_endpoint, endpoint_map, member_id, cluster_id, app_version,
-            source_type, routing, replay_start, credentials, challenge_answer, archive_credentials,
+            source_type, routing, replay_start, fetch_snapshots, backup_interval, credentials, challenge_answer, archive_credentials,
             consensus_stream_id, log_stream_id, archive_control_stream_id, receive_window,
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,

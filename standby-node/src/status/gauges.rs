@@ -5,7 +5,7 @@ use consensus_tap::file::cnc::counters as kind;
 use consensus_tap::tap::TapStatus;
 use service_api::{StatusFields, StatusValue};
 
-use super::{LagFigures, LagWindow};
+use super::{BackupGauges, LagFigures, LagWindow};
 use crate::net::IoCounters;
 use crate::store::counters::{Counter, CountersFull, CountersManager};
 use crate::sys::clock;
@@ -36,10 +36,13 @@ pub struct ReceiverGauges {
     short_sends: Counter,
     /// Where each service stands; read here, written by the services.
     applied_positions: Vec<Counter>,
+    /// Where newer snapshots are fetched.
+    backup: Option<BackupGauges>,
 }
 
 impl ReceiverGauges {
-    /// Allocates the receiver's counters. `applied_positions` are the services' own.
+    /// Allocates the receiver's counters. `applied_positions` are the services' own; `is_backup` adds those of a
+    /// cluster backup.
     ///
     /// # Errors
     /// [`CountersFull`].
@@ -47,7 +50,9 @@ impl ReceiverGauges {
         counters: &mut CountersManager,
         cluster_id: i32,
         applied_positions: Vec<Counter>,
+        is_backup: bool,
     ) -> Result<Self, CountersFull> {
+        let backup = is_backup.then(|| BackupGauges::allocate(counters, cluster_id)).transpose()?;
         let mut cluster =
             |type_id, name, initial| counters.allocate_for_cluster(type_id, name, cluster_id, initial);
         let state = cluster(kind::STANDBY_STATE, "Cluster Standby State", 0)?;
@@ -84,6 +89,7 @@ impl ReceiverGauges {
             invalid_packets: counters.system_counter(kind::SYSTEM_INVALID_PACKETS),
             short_sends: counters.system_counter(kind::SYSTEM_SHORT_SENDS),
             applied_positions,
+            backup,
         })
     }
 
@@ -109,6 +115,9 @@ impl ReceiverGauges {
     ) {
         let following = tap.source_member_id >= 0 && tap.source_position >= 0;
         self.state.set_ordered(tap.state as i64);
+        if let Some(backup) = &self.backup {
+            backup.show(tap, recorded_position);
+        }
         self.heartbeat_responses.set_ordered(tap.heartbeat_responses as i64);
         self.source_member_id.set_ordered(i64::from(tap.source_member_id));
         self.leader_member_id.set_ordered(i64::from(tap.leader_member_id));
@@ -131,6 +140,13 @@ impl ReceiverGauges {
         self.bytes_sent.set_ordered(io.bytes_sent as i64);
         self.bytes_received.set_ordered(io.bytes_received as i64);
         self.short_sends.set_ordered(io.short_sends as i64);
+    }
+
+    /// The node ends in order.
+    pub fn show_closed(&self) {
+        if let Some(backup) = &self.backup {
+            backup.show_closed();
+        }
     }
 }
 

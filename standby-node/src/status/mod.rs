@@ -1,9 +1,11 @@
 //! What an operator sees: written by the agents into cnc.dat, read from there by `status` and by Aeron's tools.
 
+mod backup;
 mod gauges;
 mod lag_window;
 mod report;
 
+pub use backup::{BackupGauges, BackupSchedule};
 pub use gauges::{ReceiverGauges, ServiceGauges};
 pub use lag_window::{LagFigures, LagWindow, WINDOW_NS};
 pub use report::{CheckLimits, ServiceReport, StatusError, StatusReport};

@@ -237,27 +237,30 @@ impl History {
         Ok(RecordingWriter::create(&self.archive, geometry, None)?)
     }
 
-    /// Makes a set of recorded snapshots durable and enters it. `rows` are the members' own, in the same order:
-    /// consensus module, service 0, 1, ….
+    /// What makes a recorded snapshot durable, on a thread that may wait for it. The writer is done.
+    pub fn snapshot_syncer(&self, writer: &RecordingWriter) -> RecordingSyncer {
+        let geometry = *writer.geometry();
+        RecordingSyncer::new(&self.archive, geometry, writer.published(), geometry.start_position())
+    }
+
+    /// Enters a set of snapshots that are durable. `rows` are the members' own, in the same order: consensus module,
+    /// service 0, 1, …; `recorded` is each one's recording id and end.
     ///
     /// # Errors
     /// [`HistoryError`]; the set does not count then.
     ///
     /// # Panics
-    /// When there is no writer for each row.
+    /// When there is no recording for each row.
     pub fn publish_snapshots(
         &mut self,
         rows: &[SnapshotEntry],
-        writers: Vec<RecordingWriter>,
+        recorded: &[(i64, i64)],
     ) -> Result<SnapshotSet, HistoryError> {
-        assert_eq!(rows.len(), writers.len(), "a writer for each row");
-        let mut recording_ids = Vec::with_capacity(writers.len());
-        for writer in writers {
-            let (geometry, position) = (*writer.geometry(), writer.recorded_position());
-            RecordingSyncer::new(&self.archive, geometry, writer.published(), geometry.start_position())
-                .sync()?;
-            self.catalog.publish(geometry.recording_id(), position, clock::epoch_ms())?;
-            recording_ids.push(geometry.recording_id());
+        assert_eq!(rows.len(), recorded.len(), "a recording for each row");
+        let mut recording_ids = Vec::with_capacity(recorded.len());
+        for (recording_id, position) in recorded {
+            self.catalog.publish(*recording_id, *position, clock::epoch_ms())?;
+            recording_ids.push(*recording_id);
         }
         let module = &rows[0];
         assert_eq!(module.service_id, CONSENSUS_MODULE_ID, "the consensus module's row comes first");
@@ -286,6 +289,11 @@ impl History {
                 }
             }
         }
+    }
+
+    /// Every complete snapshot set for so many services, newest first.
+    pub fn snapshot_sets(&self, service_count: usize) -> Vec<SnapshotSet> {
+        self.recording_log.log().snapshot_sets(service_count)
     }
 
     /// The newest complete snapshot set.

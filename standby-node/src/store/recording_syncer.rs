@@ -85,6 +85,16 @@ impl RecordingSyncer {
         self.sync_to(self.published.position())
     }
 
+    /// As [`Self::sync`], but makes at most about `length_max` bytes durable; true when that was all.
+    ///
+    /// # Errors
+    /// As [`Self::sync_to`].
+    pub fn sync_some(&mut self, length_max: i64) -> Result<bool, SyncError> {
+        let end = self.published.position();
+        let position = end.min(self.durable_position + length_max);
+        Ok(self.sync_to(position)? >= end)
+    }
+
     /// Makes everything below `position` durable, and returns the durable position. Blocks on the disk.
     ///
     /// # Errors

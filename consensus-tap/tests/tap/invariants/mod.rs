@@ -19,6 +19,7 @@ pub(crate) struct Invariants {
     replays_are_bounded: replays_are_bounded::Claim,
     one_source_at_a_time: one_source_at_a_time::Claim,
     halts_are_true: halts_are_true::Claim,
+    snapshots_are_whole: snapshots_are_whole::Claim,
 }
 
 impl Invariants {
@@ -33,7 +34,7 @@ impl Invariants {
         self.replays_are_bounded.check(cluster);
         self.halts_are_true.check(cluster, standby, cut, now_ns);
         memory_is_bounded::check(standby);
-        snapshots_are_whole::check(cluster, standby);
+        self.snapshots_are_whole.check(cluster, standby);
     }
 
     /// A datagram left the standby.
