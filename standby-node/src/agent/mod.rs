@@ -42,6 +42,12 @@ pub trait Agent {
     /// Any error stops the node: only what makes going on pointless or harmful.
     fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError>;
 
+    /// Whether the agent is so far behind that what arrives next may wait a moment until more has arrived. Asked
+    /// after a duty cycle without work.
+    fn is_catching_up(&self) -> bool {
+        false
+    }
+
     /// Called once after the last duty cycle, also after one that failed, unless the agent panicked.
     fn on_close(&mut self) {}
 
@@ -109,6 +115,10 @@ impl Agent for CompositeAgent {
         Ok(work)
     }
 
+    fn is_catching_up(&self) -> bool {
+        self.agents.iter().any(|agent| agent.is_catching_up())
+    }
+
     fn on_close(&mut self) {
         self.close_started();
     }
@@ -129,6 +139,10 @@ impl<A: Agent + ?Sized> Agent for Box<A> {
 
     fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
         (**self).do_work(now_ns)
+    }
+
+    fn is_catching_up(&self) -> bool {
+        (**self).is_catching_up()
     }
 
     fn on_close(&mut self) {

@@ -1,7 +1,7 @@
 //! Drives the tap from the socket: datagrams in, recorded bytes and datagrams out. Every protocol decision is the
 //! tap's; this only carries bytes.
 
-use consensus_tap::tap::{LagTracker, Tap, TapAction};
+use consensus_tap::tap::{LagTracker, Tap, TapAction, TapState};
 use rtrb::{Consumer, Producer};
 
 use super::log_ring::{LogEnd, LogSender};
@@ -17,6 +17,10 @@ use std::net::SocketAddr;
 const DATAGRAMS_PER_CYCLE_MAX: usize = 128;
 /// Figures for operators change no faster than they can be read.
 const STATUS_INTERVAL_NS: u64 = 10_000_000;
+
+/// Behind by this many bytes, the receiver is catching up: they take the fastest sender some 20 ms, beside which a
+/// wait that gathers datagrams is nothing.
+const CATCH_UP_LENGTH: i64 = 4 * 1024 * 1024;
 
 /// What the conductor tells the receiver.
 #[derive(Debug)]
@@ -268,6 +272,14 @@ impl<Io: DatagramIo> Agent for Receiver<Io> {
         work += self.request();
         self.show_status(now_ns);
         Ok(work)
+    }
+
+    /// The source's position is as old as its last answer, so in the live tail it is behind ours.
+    fn is_catching_up(&self) -> bool {
+        let status = self.tap.status();
+        let recorded = self.recordings.log_position().unwrap_or(i64::MAX);
+        status.state == TapState::Following
+            && status.source_position.saturating_sub(recorded) >= CATCH_UP_LENGTH
     }
 
     /// Leaves the sources in order: sessions are closed and what must be said is said, as far as one pass goes.

@@ -256,6 +256,7 @@ fn run_cycles(
         cycle_times.record(now_ns - last_ns);
         last_ns = now_ns;
         match agent.do_work(now_ns) {
+            Ok(0) if agent.is_catching_up() => idler.gather(),
             Ok(work_count) => idler.idle(work_count),
             Err(source) => {
                 result = Err(RunnerError::Failed { agent: agent.running_name().to_owned(), source });

@@ -166,6 +166,39 @@ fn a_composite_closes_in_reverse_and_adds_up_the_work() {
     assert_eq!(events(&notes), ["a starts", "b starts", "b closes", "a closes"]);
 }
 
+/// Finds nothing to do twenty times, though there is more to come.
+#[derive(Default)]
+struct CatchingUp {
+    cycle_count: u32,
+}
+
+impl Agent for CatchingUp {
+    fn name(&self) -> &str {
+        "catching-up"
+    }
+
+    fn do_work(&mut self, _now_ns: u64) -> Result<usize, AgentError> {
+        self.cycle_count += 1;
+        if self.cycle_count <= 20 { Ok(0) } else { Err("enough".into()) }
+    }
+
+    fn is_catching_up(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_thread_with_one_agent_that_is_catching_up_sleeps_where_it_would_spin() {
+    let spins_for_ever = "backoff(4294967295,0,1us,1ms)".parse().unwrap();
+    let composite = CompositeAgent::new(vec![
+        Box::<CatchingUp>::default(),
+        Box::new(Scripted::new("a", &Events::default(), idle)),
+    ]);
+    let start = Instant::now();
+    run_to_end(RunnerConfig { idle: spins_for_ever, ..config() }, composite).unwrap_err();
+    assert!(start.elapsed() > Duration::from_millis(10), "{:?}", start.elapsed());
+}
+
 #[test]
 fn a_core_that_does_not_exist_is_an_error_before_the_agent_starts() {
     let notes = Events::default();
