@@ -98,7 +98,12 @@ pub trait ClusteredService: Send {
         0
     }
 
-    /// Adds the figures that an operator should see. Called about once a second, between two events.
+    /// Adds the figures that an operator should see. Called some twenty times a second between two events, once before
+    /// [`on_start`](Self::on_start) and once after [`on_terminate`](Self::on_terminate), so it must be cheap.
+    ///
+    /// The call before `on_start` decides which figures there are: add each of them there, whatever its value. Later
+    /// calls may leave some out, which then keep their last value, but a figure that is new, or of another kind than at
+    /// first, is not shown. Names are at most 100 bytes long and differ from each other.
     fn status(&self, fields: &mut StatusFields) {
         let _ = fields;
     }

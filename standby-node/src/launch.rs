@@ -23,12 +23,12 @@ use crate::agent::receiver::Receiver;
 use crate::agent::runner::RunnerError;
 use crate::agent::service::ServiceAgent;
 use crate::agent::storage::Storage;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, SERVICES_MAX};
 use crate::net::Offload;
 use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
 use crate::signs_of_life::SignsOfLife;
 use crate::starting::Starting;
-use crate::status::{BackupSchedule, ReceiverGauges, ServiceGauges};
+use crate::status::{BackupSchedule, FiguresError, ReceiverGauges, ServiceGauges};
 use crate::store::cnc::{CncError, CncFile, CncSettings};
 use crate::store::counters::CountersFull;
 use crate::store::directory::NodeDirectory;
@@ -37,15 +37,16 @@ use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
 use crate::store::{StoreError, SyncLevel};
 use crate::sys::clock;
 use crate::sys::uring::UringUnavailable;
-use crate::topology::{Agents, CONTROL_RING_CAPACITY, LOG_RING_CAPACITY, Threads};
+use crate::topology::{Agents, CONTROL_RING_CAPACITY, EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY, Threads};
 
-/// A running node. Dropping it leaves the node running; [`stop`](Self::stop) ends it in order.
+/// A running node. [`stop`](Self::stop) ends it in order and says how it went; dropping it ends it as well and waits
+/// for that, so that its directory is free for another afterwards.
 #[derive(Debug)]
 pub struct NodeHandle {
     threads: Threads,
     aeron_dir: PathBuf,
     module_states: mpsc::Sender<ModuleStateRequest>,
-    /// Held so that no other node runs in the directory.
+    /// Held so that no other node runs in the directory: until the threads have ended, for fields are dropped in order.
     _directory: NodeDirectory,
 }
 
@@ -61,9 +62,18 @@ pub enum LaunchError {
     /// cnc.dat.
     #[error(transparent)]
     Cnc(#[from] CncError),
-    /// More services with more figures than cnc.dat has counters.
+    /// More services than a cluster can have.
+    #[error("service = \"{}\": a cluster has at most {SERVICES_MAX} services", names.join(","))]
+    TooManyServices {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// cnc.dat has no counter left.
     #[error(transparent)]
     Counters(#[from] CountersFull),
+    /// What a service shows of itself cannot be shown.
+    #[error(transparent)]
+    Figures(#[from] FiguresError),
     /// The socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -99,6 +109,9 @@ pub fn launch(
     + Sync
     + 'static,
 ) -> Result<NodeHandle, LaunchError> {
+    if config.services.len() > SERVICES_MAX {
+        return Err(LaunchError::TooManyServices { names: config.services });
+    }
     // Before anything is touched: a name that nobody knows leaves no directory behind.
     let make_named = |(id, name): (usize, &String)| {
         let service_id = id as u8;
@@ -175,7 +188,7 @@ pub fn launch(
         let gauges = ServiceGauges::allocate(&mut counters, config.cluster_id, service_id, name, &figures)?;
         applied_positions.push(gauges.applied_position.clone());
         let (start_producer, start_consumer) = RingBuffer::new(1);
-        let (emission_sender, emission_receiver) = emission_ring();
+        let (emission_sender, emission_receiver) = emission_ring(EMISSION_BUFFER_COUNT);
         let (log_sender, log_receiver) = log_ring(LOG_RING_CAPACITY);
         starts.push(start_producer);
         emissions.push(emission_receiver);
@@ -289,3 +302,6 @@ fn entropy() -> u64 {
     // The standard library seeds each of these from the system's random numbers.
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Every agent, its thread, its core, its rings and their sizes, on one screen.
+//! Every agent, its thread and core, the rings between agents and their sizes, on one screen.
 //!
 //! ```text
 //!                    commands 64                     jobs 64
@@ -10,9 +10,13 @@
 //!      ├───────────────────────────────────┘ ──── start 1 ────>  ^
 //!      └─────────────────────────────────────────────────────────┘
 //!         log ends 1,024
+//!
+//!   receiver  <── next segment 1, full segments 4 ──>  storage
 //! ```
-//! A full ring of log ends merges them; every other ring has room for all that its protocol allows to be under way,
-//! or its sender keeps what does not fit.
+//! `launch` makes the rings, of the sizes below; those for segments are made anew with each recording, by
+//! `store::segment_preparer`. A full ring of log ends merges them, a full segment that finds no room is unmapped where
+//! it is, a service whose buffers are all under way keeps its emissions; every other ring has room for all that its
+//! protocol allows to be under way, or its sender keeps what does not fit.
 
 use std::time::Duration;
 
@@ -23,6 +27,8 @@ use crate::config::{Layout, NodeConfig};
 
 /// Ends of the log on their way to one reader.
 pub const LOG_RING_CAPACITY: usize = 1024;
+/// Buffers of emissions that go round between a service and the module follower.
+pub const EMISSION_BUFFER_COUNT: usize = 4;
 /// Commands, requests, jobs and replies.
 pub const CONTROL_RING_CAPACITY: usize = 64;
 /// A cycle longer than this is counted as a stall.
@@ -45,7 +51,8 @@ pub struct Agents {
     pub storage: Box<dyn Agent + Send>,
 }
 
-/// The running threads, in the order in which they are to be stopped: whoever feeds goes before who is fed.
+/// The running threads, in the order in which they are to be stopped: whoever feeds goes before who is fed. Dropping
+/// them stops them too.
 #[derive(Debug)]
 pub struct Threads {
     stages: Vec<(StopFlag, Vec<AgentRunner>)>,
@@ -87,15 +94,28 @@ impl Threads {
     ///
     /// # Errors
     /// The first error that ended a thread.
-    pub fn stop(self) -> Result<(), RunnerError> {
+    pub fn stop(mut self) -> Result<(), RunnerError> {
+        self.stop_all()
+    }
+
+    fn stop_all(&mut self) -> Result<(), RunnerError> {
         let mut result = Ok(());
-        for (stop, runners) in self.stages {
+        for (stop, runners) in self.stages.drain(..) {
             stop.stop();
             for runner in runners {
                 result = result.and(runner.join());
             }
         }
         result
+    }
+}
+
+impl Drop for Threads {
+    /// Threads never outlive what they were started for: above all the lock on the directory that they write to.
+    fn drop(&mut self) {
+        if let Err(error) = self.stop_all() {
+            tracing::error!(%error, "the node was dropped after it had failed");
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use standby_node::store::cnc::{CncFile, CncSettings};
 use standby_node::store::counters::Counter;
 use standby_node::sys::affinity::{available_cores, pin_current_thread};
 use standby_node::sys::clock::{epoch_ms, monotonic_ns};
-use standby_node::topology::LOG_RING_CAPACITY;
+use standby_node::topology::{EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -94,7 +94,7 @@ fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
     let driver = ServiceDriver::without_egress(service, MemberId(1000), ServiceId(0));
     let (mut starts, start_receiver) = RingBuffer::new(1);
     let (log_sender, log_receiver) = log_ring(LOG_RING_CAPACITY);
-    let (emission_sender, _emission_receiver) = emission_ring();
+    let (emission_sender, _emission_receiver) = emission_ring(EMISSION_BUFFER_COUNT);
     let agent = ServiceAgent::new(driver, 0, start_receiver, log_receiver, emission_sender, gauges);
     let start = ServiceStart {
         point: StartPoint::FRESH,

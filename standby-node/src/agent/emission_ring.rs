@@ -7,16 +7,14 @@ use crossbeam_utils::CachePadded;
 use rtrb::{Consumer, Producer, RingBuffer};
 use service_api::host::Emissions;
 
-/// Buffers that go round between a service and the module follower.
-const BUFFER_COUNT: usize = 4;
 /// A buffer that a burst blew up is cut down to this before it is used again.
 const BUFFER_LENGTH_KEPT: usize = 4 * 1024 * 1024;
 
-/// Makes the two ends for one service.
-pub fn emission_ring() -> (EmissionSender, EmissionReceiver) {
-    let (filled_producer, filled_consumer) = RingBuffer::new(BUFFER_COUNT);
-    let (mut empty_producer, empty_consumer) = RingBuffer::new(BUFFER_COUNT);
-    for _ in 0..BUFFER_COUNT {
+/// Makes the two ends for one service, between which `buffer_count` buffers go round.
+pub fn emission_ring(buffer_count: usize) -> (EmissionSender, EmissionReceiver) {
+    let (filled_producer, filled_consumer) = RingBuffer::new(buffer_count);
+    let (mut empty_producer, empty_consumer) = RingBuffer::new(buffer_count);
+    for _ in 0..buffer_count {
         empty_producer.push(Emissions::new()).expect("the ring is as long as there are buffers");
     }
     let through = Arc::new(CachePadded::new(AtomicI64::new(i64::MIN)));

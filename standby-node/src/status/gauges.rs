@@ -1,7 +1,7 @@
 //! The writing side: what each agent shows of itself in cnc.dat.
 
 use consensus_tap::endpoint::TransportCounters;
-use consensus_tap::file::cnc::counters as kind;
+use consensus_tap::file::cnc::{KEY_LENGTH_MAX, counters as kind};
 use consensus_tap::tap::TapStatus;
 use service_api::{StatusFields, StatusValue};
 
@@ -155,7 +155,10 @@ impl ReceiverGauges {
 pub struct ServiceGauges {
     /// Where the service stands in the log.
     pub applied_position: Counter,
-    fields: Vec<Counter>,
+    service_name: String,
+    fields: Vec<Field>,
+    /// A figure that has no counter was told of.
+    is_stray_told: bool,
     lag_p50_ns: Counter,
     lag_p99_ns: Counter,
     lag_p999_ns: Counter,
@@ -164,18 +167,54 @@ pub struct ServiceGauges {
     lag: LagWindow,
 }
 
+/// One figure that a service shows of itself.
+#[derive(Debug)]
+struct Field {
+    name: &'static str,
+    kind: FieldKind,
+    counter: Counter,
+}
+
+/// Why a service's figures cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum FiguresError {
+    /// No counters are left.
+    #[error(transparent)]
+    Full(#[from] CountersFull),
+    /// A name does not fit into a counter's key.
+    #[error(
+        "service {service_id}: the name \"{name}\" is {} bytes long: names of services and of their figures have \
+         at most {FIELD_NAME_LENGTH_MAX}", name.len()
+    )]
+    NameTooLong {
+        /// Of which service.
+        service_id: u8,
+        /// The service's own name, or that of a figure.
+        name: String,
+    },
+    /// Two figures of one name could not be told apart.
+    #[error("service {service_id} shows two figures named \"{name}\": rename one of them")]
+    SameName {
+        /// Which service.
+        service_id: u8,
+        /// Of both figures.
+        name: &'static str,
+    },
+}
+
 impl ServiceGauges {
     /// Allocates a service's counters, one for each of the figures that it shows of itself.
     ///
     /// # Errors
-    /// [`CountersFull`].
+    /// [`FiguresError`].
     pub fn allocate(
         counters: &mut CountersManager,
         cluster_id: i32,
         service_id: u8,
         service_name: &str,
         figures: &StatusFields,
-    ) -> Result<Self, CountersFull> {
+    ) -> Result<Self, FiguresError> {
+        check_names(service_id, service_name, figures)?;
         let service = Some(i32::from(service_id));
         let name_key = field_key(cluster_id, service_id, FieldKind::Name, service_name);
         counters.allocate(
@@ -187,17 +226,21 @@ impl ServiceGauges {
         let fields = figures
             .iter()
             .map(|(name, value)| {
-                let key = field_key(cluster_id, service_id, FieldKind::of(value), name);
+                let kind = FieldKind::of(value);
+                let key = field_key(cluster_id, service_id, kind, name);
                 let label = format!(
                     "Standby service {service_name} {name} - clusterId={cluster_id} serviceId={service_id}"
                 );
-                counters.allocate(kind::SERVICE_FIELD, &key, &label, bits(value))
+                let counter = counters.allocate(kind::SERVICE_FIELD, &key, &label, bits(value))?;
+                Ok(Field { name, kind, counter })
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, CountersFull>>()?;
         let mut own = |kind: &kind::CounterKind| counters.allocate_kind(kind, cluster_id, service);
         Ok(Self {
             applied_position: own(&kind::APPLIED_POSITION)?,
+            service_name: service_name.to_owned(),
             fields,
+            is_stray_told: false,
             lag_p50_ns: own(&kind::APPLY_LAG_P50_NS)?,
             lag_p99_ns: own(&kind::APPLY_LAG_P99_NS)?,
             lag_p999_ns: own(&kind::APPLY_LAG_P999_NS)?,
@@ -212,10 +255,22 @@ impl ServiceGauges {
         self.lag.record(clock::monotonic_ns().saturating_sub(received_ns));
     }
 
-    /// Shows the service's own figures, in the order of those that it was allocated with, and its lag.
+    /// Shows the service's own figures, each at the counter that was allocated for its name and kind, and its lag. A
+    /// figure that is left out keeps its last value; one that was not there at the beginning has no counter.
     pub fn show(&mut self, figures: &StatusFields, now_ns: u64) {
-        for (counter, (_, value)) in self.fields.iter().zip(figures.iter()) {
-            counter.set_ordered(bits(value));
+        for (index, (name, value)) in figures.iter().enumerate() {
+            match self.field(index, name, FieldKind::of(value)) {
+                Some(field) => field.counter.set_ordered(bits(value)),
+                None if !self.is_stray_told => {
+                    self.is_stray_told = true;
+                    tracing::warn!(
+                        service = self.service_name,
+                        figure = name,
+                        "a figure is not shown: it was not there, or of another kind, before the service started"
+                    );
+                }
+                None => {}
+            }
         }
         let LagFigures { p50_ns, p99_ns, p999_ns, max_ns, count } = self.lag.figures(now_ns);
         self.lag_p50_ns.set_ordered(p50_ns as i64);
@@ -223,6 +278,27 @@ impl ServiceGauges {
         self.lag_p999_ns.set_ordered(p999_ns as i64);
         self.lag_max_ns.set_ordered(max_ns as i64);
         self.lag_count.set_ordered(count as i64);
+    }
+}
+
+impl ServiceGauges {
+    /// Services add their figures in one order nearly always, so the one at `index` is looked at first.
+    fn field(&self, index: usize, name: &str, kind: FieldKind) -> Option<&Field> {
+        let is_it = |field: &&Field| field.name == name && field.kind == kind;
+        self.fields.get(index).filter(is_it).or_else(|| self.fields.iter().find(is_it))
+    }
+}
+
+fn check_names(service_id: u8, service_name: &str, figures: &StatusFields) -> Result<(), FiguresError> {
+    let too_long = |name: &str| name.len() > FIELD_NAME_LENGTH_MAX;
+    let names: Vec<&'static str> = figures.iter().map(|(name, _)| name).collect();
+    if let Some(name) = std::iter::once(service_name).chain(names.iter().copied()).find(|name| too_long(name))
+    {
+        return Err(FiguresError::NameTooLong { service_id, name: name.to_owned() });
+    }
+    match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+        Some((_, name)) => Err(FiguresError::SameName { service_id, name }),
+        None => Ok(()),
     }
 }
 
@@ -256,6 +332,8 @@ impl FieldKind {
 
 /// Bytes of a field's key before its name: cluster id, service id, kind.
 pub(super) const FIELD_NAME_OFFSET: usize = 12;
+/// Bytes of a field's name.
+const FIELD_NAME_LENGTH_MAX: usize = KEY_LENGTH_MAX - FIELD_NAME_OFFSET;
 
 fn field_key(cluster_id: i32, service_id: u8, kind: FieldKind, name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(FIELD_NAME_OFFSET + name.len());
@@ -270,5 +348,72 @@ fn bits(value: StatusValue) -> i64 {
     match value {
         StatusValue::I64(value) => value,
         StatusValue::U64(value) | StatusValue::Hex(value) => value as i64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service_api::StatusValue::{Hex, I64, U64};
+
+    use super::*;
+    use crate::status::StatusReport;
+    use crate::store::cnc::{CncFile, CncSettings};
+
+    fn figures(list: &[(&'static str, StatusValue)]) -> StatusFields {
+        let mut fields = StatusFields::new();
+        for (name, value) in list {
+            match *value {
+                I64(value) => fields.i64(name, value),
+                U64(value) => fields.u64(name, value),
+                Hex(value) => fields.hex(name, value),
+            };
+        }
+        fields
+    }
+
+    #[test]
+    fn a_figure_is_shown_under_its_name_whatever_is_left_out_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_cnc, mut counters) =
+            CncFile::create(dir.path(), &CncSettings::default(), clock::epoch_ms()).unwrap();
+        // Without the receiver's counters it would be no standby's.
+        ReceiverGauges::allocate(&mut counters, 0, Vec::new()).unwrap();
+        let first = figures(&[("orders", U64(0)), ("balance", I64(0)), ("hash", Hex(0))]);
+        let mut gauges = ServiceGauges::allocate(&mut counters, 0, 0, "orders", &first).unwrap();
+        let shown = || StatusReport::read(dir.path()).unwrap().services.remove(0).figures;
+
+        gauges.show(&figures(&[("orders", U64(7)), ("balance", I64(-3)), ("hash", Hex(9))]), 1);
+        assert_eq!((shown()["orders"].as_u64(), shown()["balance"].as_i64()), (Some(7), Some(-3)));
+        // Left out, in another order, of another kind, and never heard of.
+        gauges.show(&figures(&[("hash", Hex(1)), ("stray", U64(5)), ("balance", U64(8))]), 2);
+        let shown = shown();
+        assert_eq!((shown["orders"].as_u64(), shown["balance"].as_i64()), (Some(7), Some(-3)));
+        assert_eq!(shown["hash"], "0000000000000001");
+        assert!(!shown.contains_key("stray"));
+    }
+
+    #[test]
+    fn names_that_no_counter_can_have_are_refused_in_words() {
+        const LONG: &str = concat!(
+            "a-figure-with-a-name-of-more-than-one-hundred-bytes-",
+            "which-is-more-than-the-key-of-a-counter-can-hold-of-it"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let (_cnc, mut counters) =
+            CncFile::create(dir.path(), &CncSettings::default(), clock::epoch_ms()).unwrap();
+        let mut allocate = |service_name: &str, fields: &StatusFields| {
+            ServiceGauges::allocate(&mut counters, 0, 3, service_name, fields)
+                .map_err(|error| error.to_string())
+        };
+        for refused in [
+            allocate("orders", &figures(&[(LONG, U64(0))])).unwrap_err(),
+            allocate(LONG, &StatusFields::new()).unwrap_err(),
+        ] {
+            assert!(refused.contains("service 3") && refused.contains("106 bytes"), "{refused}");
+            assert!(refused.contains("at most 100"), "{refused}");
+        }
+        let twice = figures(&[("n", U64(0)), ("n", Hex(0))]);
+        assert!(allocate("orders", &twice).unwrap_err().contains("two figures named \"n\""));
+        assert!(allocate(&LONG[..100], &figures(&[(&LONG[..100], U64(0))])).is_ok());
     }
 }

@@ -6,6 +6,6 @@ mod lag_window;
 mod report;
 
 pub use backup::{BackupGauges, BackupSchedule};
-pub use gauges::{ReceiverGauges, ServiceGauges};
+pub use gauges::{FiguresError, ReceiverGauges, ServiceGauges};
 pub use lag_window::{LagFigures, LagWindow, WINDOW_NS};
 pub use report::{CheckLimits, ServiceReport, StatusError, StatusReport};
