@@ -12,8 +12,8 @@ pub struct SubscriptionParams {
     pub stream_id: i32,
     /// The only session that is wanted; `None` for all.
     pub session_id: Option<i32>,
-    /// How many bytes a sender may be ahead of what arrived in order; at most three eighths of a term are used. A sender whose
-    /// MTU is larger is refused. At least 4096.
+    /// How many bytes a sender may be ahead of what arrived in order; at most three eighths of a term are used. A
+    /// sender whose MTU is larger is refused. At least 4096.
     pub receive_window_length: i32,
     /// When to ask for what is missing.
     pub nak: NakSettings,

@@ -75,7 +75,7 @@ pub struct TapConfig {
     pub archive_control_stream_id: i32,
     /// Stream on which archives answer us.
     pub archive_response_stream_id: i32,
-    /// Receive window of the log's replay in bytes, capped at half a term.
+    /// Receive window of the log's replay in bytes, capped at three eighths of a term.
     pub receive_window_length: i32,
     /// Credentials for backup queries and heartbeats.
     pub cluster_credentials: Credentials,

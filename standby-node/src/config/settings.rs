@@ -141,8 +141,8 @@ pub struct Settings {
     #[arg(long, value_name = "TIME")]
     pub source_timeout: Option<Span>,
 
-    /// How recorded bytes reach the disk: 0 in the background, 1 data, 2 data and metadata
-    /// (aeron.archive.file.sync.level). [default: 0]
+    /// When the log reaches the disk: 0 every sync_interval, 1 and 2 as soon as it is recorded; nothing waits for it.
+    /// Of catalog and recording.log 1 syncs data, 2 also metadata (aeron.archive.file.sync.level). [default: 0]
     #[arg(long, value_name = "LEVEL")]
     pub file_sync_level: Option<FileSyncLevel>,
 

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/standby.lock           held with flock for as long as the node runs; "pid start-timestamp" of the holder
 //! DIR/archive/               archive.catalog, archive-mark.dat, <recording>-<position>.rec
-//! DIR/cluster/               recording.log, cluster-mark.dat, node-state.dat
+//! DIR/cluster/               recording.log, cluster-mark.dat, durable-position.dat
 //! DIR/aeron/                 cnc.dat
 //! ```
 
@@ -97,7 +97,7 @@ impl NodeDirectory {
         self.root.join(ARCHIVE)
     }
 
-    /// Holds the recording log, the cluster's mark file and the node state.
+    /// Holds the recording log, the cluster's mark file, and how far the log is durable.
     pub fn cluster(&self) -> PathBuf {
         self.root.join(CLUSTER)
     }
