@@ -377,7 +377,7 @@ mod tests {
         let (_cnc, mut counters) =
             CncFile::create(dir.path(), &CncSettings::default(), clock::epoch_ms()).unwrap();
         // Without the receiver's counters it would be no standby's.
-        ReceiverGauges::allocate(&mut counters, 0, Vec::new()).unwrap();
+        ReceiverGauges::allocate(&mut counters, 0, Vec::new(), false).unwrap();
         let first = figures(&[("orders", U64(0)), ("balance", I64(0)), ("hash", Hex(0))]);
         let mut gauges = ServiceGauges::allocate(&mut counters, 0, 0, "orders", &first).unwrap();
         let shown = || StatusReport::read(dir.path()).unwrap().services.remove(0).figures;

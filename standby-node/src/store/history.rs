@@ -25,8 +25,8 @@ use super::recording_writer::RecordingWriter;
 use super::segment::{SegmentError, Straddling, recover, segment_bases};
 use super::segment_preparer::{SegmentPreparer, segment_pipeline};
 use super::{StoreError, SyncLevel};
-use crate::sys::{clock, disk};
 use crate::sys::mapped::Published;
+use crate::sys::{clock, disk};
 
 /// The archive and recording log of one node.
 #[derive(Debug)]

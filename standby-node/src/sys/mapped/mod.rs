@@ -176,7 +176,8 @@ impl MappedFile {
     pub fn sync_range(&self, offset: usize, length: usize) -> Result<(), MapError> {
         assert!(self.access != Access::Read, "only a mapping of a file opened for writing can be synced");
         let _ = self.checked_end(offset, length);
-        disk::sync_range(&self.map, &self.path, offset, length).map_err(|source| io_error("sync", &self.path, source))
+        disk::sync_range(&self.map, &self.path, offset, length)
+            .map_err(|source| io_error("sync", &self.path, source))
     }
 
     /// Writes all pages of the file to the disk (`fdatasync`) and waits for it.
