@@ -273,6 +273,16 @@ impl RecordingLog {
         self.snapshot_sets(service_count).into_iter().next()
     }
 
+    /// What a `BackupQuery` for `log_position` is answered with: the newest complete, valid set that is not behind
+    /// that position, and where all are behind it the oldest.
+    pub fn snapshot_set_at_or_before_or_lowest(
+        &self,
+        log_position: i64,
+        service_count: usize,
+    ) -> Option<SnapshotSet> {
+        SnapshotSet::at_or_before_or_lowest(&self.snapshot_sets(service_count), log_position).cloned()
+    }
+
     /// Enters a term. The term before it (id - 1), if it is there, ends at the new base; the new row is open,
     /// or ends at the base of the term behind it (id + 1) when that is known.
     ///
@@ -483,6 +493,11 @@ impl SnapshotSet {
             consensus_module: consensus_module.recording_id,
             services,
         }
+    }
+
+    /// Of sets, newest first: the first that is not behind `log_position`, and where all are, the last.
+    pub fn at_or_before_or_lowest(sets: &[Self], log_position: i64) -> Option<&Self> {
+        sets.iter().find(|set| set.log_position <= log_position).or(sets.last())
     }
 
     /// The rows of this set in the order they are entered: services downwards, the consensus module last.

@@ -311,3 +311,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_query_gets_the_newest_complete_set_that_is_not_behind_its_position_or_the_lowest() {
+    let mut log = with_term(RecordingLog::default(), 1, 500);
+    let mut enter = |log_position: i64, service_ids: &[i32], kind: &EntryKind| {
+        for &service_id in service_ids {
+            let entry = Entry {
+                term_base_log_position: 500,
+                kind: kind.clone(),
+                ..snapshot(log_position * 10 + i64::from(service_id), 1, log_position, service_id)
+            };
+            log = with_snapshot(std::mem::take(&mut log), &entry);
+        }
+    };
+    let standby = EntryKind::StandbySnapshot { endpoint: "localhost:8080".into() };
+    enter(777, &[1, 0, -1], &EntryKind::Snapshot);
+    enter(888, &[1, 0, -1], &standby);
+    enter(888, &[1, 0, -1], &EntryKind::Snapshot);
+    enter(890, &[0, -1], &EntryKind::Snapshot);
+    enter(990, &[1, 0, -1], &standby);
+    enter(999, &[1, 0, -1], &EntryKind::Snapshot);
+
+    let found = |log_position| {
+        let set = log.snapshot_set_at_or_before_or_lowest(log_position, 2).unwrap();
+        assert_eq!(set.services.len(), 2);
+        set.log_position
+    };
+    for (asked, expected) in [
+        (i64::MIN, 777),
+        (750, 777),
+        (776, 777),
+        (777, 777),
+        (778, 777),
+        (887, 777),
+        (888, 888),
+        (889, 888),
+        (890, 888),
+        (990, 888),
+        (998, 888),
+        (999, 999),
+        (1000, 999),
+        (i64::MAX, 999),
+    ] {
+        assert_eq!(found(asked), expected, "asked for {asked}");
+    }
+    assert_eq!(log.snapshot_set_at_or_before_or_lowest(i64::MAX, 3), None);
+    assert_eq!(RecordingLog::default().snapshot_set_at_or_before_or_lowest(0, 2), None);
+}
