@@ -168,6 +168,7 @@ fn on_action(
 /// The configuration of every tap here: one service, one endpoint, fixed seed.
 pub(crate) fn tap_config() -> TapConfig {
     TapConfig {
+        member_id: 100,
         consensus_endpoints: vec!["member:2".parse().expect("an endpoint")],
         response_endpoint: "standby:1".parse().expect("an endpoint"),
         endpoint_map: Vec::new(),

@@ -45,6 +45,8 @@ pub enum TapAction {
 pub enum TapReport {
     /// A source was chosen.
     SourceChosen(Box<Source>),
+    /// The source that is followed says something new: of its members, snapshots, term or leader.
+    SourceChanged(Box<Source>),
     /// Following begins at a position.
     Following {
         /// Who is followed.

@@ -50,6 +50,8 @@ pub enum ReplayStart {
 /// Settings of a [`super::Tap`]. Times are in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct TapConfig {
+    /// This node's own id: who answers with it, or lists it, is not followed.
+    pub member_id: i32,
     /// Consensus endpoints of members to ask, in this order.
     pub consensus_endpoints: Vec<HostPort>,
     /// Our own `host:port` as members reach it: every response and replay is sent there.
@@ -101,7 +103,7 @@ pub struct TapConfig {
 
 impl TapConfig {
     /// Where an endpoint that the cluster named is reached from here.
-    pub(super) fn reached_at(&self, named: &HostPort) -> HostPort {
+    pub fn reached_at(&self, named: &HostPort) -> HostPort {
         self.endpoint_map.iter().find(|(from, _)| from == named).map_or(named, |(_, to)| to).clone()
     }
 }

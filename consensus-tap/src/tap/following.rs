@@ -10,6 +10,8 @@ use crate::codec::archive_control::ArchiveErrorCode;
 const BEHIND_ALARM_NS: u64 = 60 * SECOND_NS;
 /// A source that neither answers nor sends is left after so many progress timeouts, if there are others.
 const UNANSWERED_PROGRESS_TIMEOUTS: u64 = 3;
+/// A leader that nobody knows.
+const NULL_MEMBER_ID: i32 = -1;
 /// How often the source is asked whether it is still of the wanted kind; a new term asks at once.
 const REFRESH_INTERVAL_NS: u64 = 10 * SECOND_NS;
 
@@ -96,9 +98,17 @@ impl Tap {
         // So does a member in a snapshot; but one that is cut off from its cluster does it for ever.
         let patience_ns = UNANSWERED_PROGRESS_TIMEOUTS * self.config.progress_timeout_ns;
         let heard_ns = self.timers.answered_ns.max(self.timers.progress_ns);
+        // A standby that has lost its own source still has an archive, and answers for ever.
+        let source_knows_no_leader =
+            self.source.as_ref().is_some_and(|source| source.leader_member_id == NULL_MEMBER_ID);
         let has_others = self.source.as_ref().is_some_and(|source| source.consensus_endpoints.len() > 1);
-        if now_ns > heard_ns + patience_ns && has_others && self.candidates.is_choice() {
+        if !has_others || !self.candidates.is_choice() {
+            return;
+        }
+        if now_ns > heard_ns + patience_ns {
             self.abandon("it neither answers queries nor sends anything", now_ns);
+        } else if source_knows_no_leader && now_ns > self.timers.progress_ns + patience_ns {
+            self.abandon("it knows no leader and sends nothing", now_ns);
         }
     }
 

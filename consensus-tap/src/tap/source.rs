@@ -21,7 +21,7 @@ pub struct Source {
     pub term_base_log_position: i64,
     /// Its archive's control endpoint.
     pub archive_endpoint: HostPort,
-    /// The consensus endpoints of every member that it names.
+    /// The consensus endpoints of everybody that it names.
     pub consensus_endpoints: Vec<HostPort>,
     /// Its newest complete set of snapshots, or none.
     pub snapshots: Vec<SnapshotEntry>,
@@ -43,17 +43,35 @@ pub enum SourceError {
         /// What it sent.
         members: String,
     },
+    /// Another node calls itself what we call ourselves, or we answered ourselves.
+    #[error(
+        "it answers with the member_id {0}, which is this node's own: give each standby a `member_id` of its own, and \
+         name other nodes in `consensus_endpoints`"
+    )]
+    OwnId(i32),
+    /// Whoever answers follows us, directly or through others: nobody would ever hear anything new.
+    #[error(
+        "it lists the member_id {0}, which is this node's own: it follows us, or a member has the same id, and then \
+         this standby needs another `member_id`"
+    )]
+    FollowsUs(i32),
     /// The response does not decode.
     #[error("the response does not decode: {0}")]
     Decode(#[from] crate::codec::sbe::DecodeError),
 }
 
 impl Source {
-    /// Checks and copies a response.
+    /// Checks and copies a response to a node that calls itself `own_member_id`.
     ///
     /// # Errors
     /// [`SourceError`] when the response lacks what a follower needs.
-    pub(super) fn from_response(response: &BackupResponse<'_>) -> Result<Self, SourceError> {
+    pub(super) fn from_response(
+        response: &BackupResponse<'_>,
+        own_member_id: i32,
+    ) -> Result<Self, SourceError> {
+        if response.member_id == own_member_id {
+            return Err(SourceError::OwnId(own_member_id));
+        }
         if response.member_id == crate::codec::sbe::NULL_I32 {
             return Err(SourceError::NoMemberId);
         }
@@ -62,6 +80,9 @@ impl Source {
             members: response.cluster_members.to_owned(),
         };
         let members = parse_cluster_members(response.cluster_members).map_err(|_| not_listed())?;
+        if members.iter().any(|member| member.id == own_member_id) {
+            return Err(SourceError::FollowsUs(own_member_id));
+        }
         let member: &ClusterMember =
             members.iter().find(|member| member.id == response.member_id).ok_or_else(not_listed)?;
         Ok(Self {

@@ -5,7 +5,8 @@ use super::candidates::Verdict;
 use super::config::ReplayStart;
 use super::consensus_link::{ConsensusLink, LinkFault, Query};
 use super::{
-    Phase, Recorder, RecordingKey, Routing, Source, Tap, TapAction, TapReport, TapState, next_random,
+    Phase, Recorder, RecordingKey, Routing, Source, SourceError, Tap, TapAction, TapReport, TapState,
+    next_random,
 };
 use crate::archive::{ArchiveEvent, CorrelationId, Recording, RequestRefused};
 use crate::codec::consensus::{BackupResponse, ConsensusMessage};
@@ -141,8 +142,11 @@ impl Tap {
             self.watch.on_told();
             return;
         }
-        let source = match Source::from_response(response) {
+        let source = match Source::from_response(response, self.config.member_id) {
             Ok(source) => source,
+            Err(error @ (SourceError::OwnId(_) | SourceError::FollowsUs(_))) => {
+                return self.leave(&error.to_string(), Verdict::Ineligible, now_ns);
+            }
             Err(error) => return self.abandon(&error.to_string(), now_ns),
         };
         // Also from a member that will not do: it may name the one that will.
@@ -168,6 +172,7 @@ impl Tap {
             }
             Phase::Following if self.is_same_source(&source) => {
                 self.watch.on_told();
+                self.report(TapReport::SourceChanged(Box::new(source.clone())));
                 let known = self.source.replace(source).map(|known| known.commit_position_counter_id);
                 if known != self.source.as_ref().map(|source| source.commit_position_counter_id) {
                     self.abandon(

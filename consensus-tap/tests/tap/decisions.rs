@@ -343,6 +343,54 @@ fn a_member_cut_off_from_its_cluster_is_left_for_one_that_commits() {
 }
 
 #[test]
+fn a_source_that_knows_no_leader_and_sends_nothing_is_left_for_another() {
+    let mut world = World::calm(2, |_| {});
+    follows_and_keeps_up(&mut world);
+    let source = world.standby.tap.status().source_member_id;
+    world.cluster.members[source as usize].policy.knows_no_leader = true;
+    world.pass(20 * SECOND);
+    assert!(world.is_following(source), "it may find one");
+    world.until("another source", 60 * SECOND, |world| {
+        world.standby.state() == TapState::Following && !world.is_following(source)
+    });
+    assert!(world.was_lost_for("knows no leader"));
+    let lost = world.standby.tap.status().sources_lost;
+    world.pass(120 * SECOND);
+    assert_eq!(world.standby.tap.status().sources_lost, lost, "who knows one may be quiet for ever");
+}
+
+#[test]
+fn nobody_is_followed_who_has_our_id_or_lists_us() {
+    for (member_id, words) in [(0, "answers with the member_id 0"), (1, "it follows us")] {
+        let mut world = World::calm(2, |config| {
+            config.member_id = member_id;
+            config.consensus_endpoints.truncate(1);
+        });
+        world.pass(SOON_NS);
+        assert!(world.was_lost_for(words), "{member_id}");
+        assert_eq!(world.standby.state(), TapState::BackupQuery);
+    }
+}
+
+#[test]
+fn a_source_tells_of_members_and_leaders_while_it_is_followed() {
+    let mut world = World::calm(3, |config| config.source_type = SourceType::Follower);
+    follows_and_keeps_up(&mut world);
+    let leader = leader(&world);
+    world.cluster.members[leader as usize].is_isolated = true;
+    world
+        .until("another leader", SOON_NS, |world| world.cluster.leader.is_some_and(|id| id as i32 != leader));
+    world.pass(20 * SECOND);
+    let now = world.standby.tap.status().leader_member_id;
+    assert_ne!(now, leader);
+    let last = world.standby.reports.iter().rev().find_map(|report| match report {
+        TapReport::SourceChosen(source) | TapReport::SourceChanged(source) => Some(source.leader_member_id),
+        _ => None,
+    });
+    assert_eq!(last, Some(now));
+}
+
+#[test]
 fn a_whole_cluster_in_a_snapshot_for_two_minutes_is_a_lag_and_nothing_else() {
     let mut world = World::calm(3, |_| {});
     follows_and_keeps_up(&mut world);

@@ -45,6 +45,8 @@ pub(crate) struct Policy {
     /// What must answer a challenge, if one is sent.
     pub(crate) challenge_answer: Option<Vec<u8>>,
     pub(crate) has_no_term: bool,
+    /// It has lost those that it followed itself, as a standby may.
+    pub(crate) knows_no_leader: bool,
     /// It consumes nothing of what it was told to be committed, and says nothing of it.
     pub(crate) is_slow: bool,
 }
@@ -242,7 +244,7 @@ impl Member {
                     last_leadership_term_id: leadership.term_id,
                     last_term_base_log_position: leadership.base,
                     commit_position_counter_id: module.counter_id,
-                    leader_member_id: module.leader_id,
+                    leader_member_id: if self.policy.knows_no_leader { -1 } else { module.leader_id },
                     member_id: self.id,
                     snapshots: Snapshots::new(&self.snapshots),
                     cluster_members: members,

@@ -47,6 +47,7 @@ enum Answer {
 impl Standby {
     pub(crate) fn config(seed: u64, endpoints: &[&str]) -> TapConfig {
         TapConfig {
+            member_id: 100,
             consensus_endpoints: endpoints.iter().map(|text| text.parse().expect("host:port")).collect(),
             response_endpoint: "10.0.0.9:20000".parse().expect("host:port"),
             endpoint_map: Vec::new(),

@@ -468,6 +468,7 @@ pub(crate) fn is_eligible(cluster: &Cluster, standby: &Standby, member: &Member)
 fn in_words(report: &TapReport) -> String {
     match report {
         TapReport::SourceChosen(source) => format!("chose member {}", source.member_id),
+        TapReport::SourceChanged(source) => format!("member {} says something new", source.member_id),
         other => format!("{other:?}"),
     }
 }

@@ -275,6 +275,7 @@ impl Conductor {
                 archive = %source.archive_endpoint,
                 "source chosen"
             ),
+            TapReport::SourceChanged(_) => {}
             TapReport::Following { member_id, replay_position } => {
                 tracing::info!(member_id, replay_position, "following");
             }

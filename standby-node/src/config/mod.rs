@@ -150,7 +150,9 @@ impl NodeConfig {
                            host:port as they reach it, or host to one address";
             return Err(value("host", &host.host, problem));
         }
+        let member_id = settings.member_id.unwrap_or(100);
         let tap = TapConfig {
+            member_id,
             consensus_endpoints: consensus_endpoints(settings.consensus_endpoints)?,
             // Known for sure only when the socket is bound.
             response_endpoint: host.clone(),
@@ -192,7 +194,7 @@ impl NodeConfig {
             services,
             bind_endpoint: host.with_port(settings.port.unwrap_or(0)).to_string(),
             response_endpoint,
-            member_id: settings.member_id.unwrap_or(100),
+            member_id,
             cluster_id: settings.cluster_id.unwrap_or(0),
             backup_interval: settings.backup_interval.map_or(BACKUP_INTERVAL_DEFAULT, |span| span.0),
             app_version: settings.app_version.map_or(APP_VERSION_DEFAULT, |version| version.0.0),
