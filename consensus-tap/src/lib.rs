@@ -2,12 +2,13 @@
 //!
 //! No socket, file, clock or thread is touched here (the crate's `clippy.toml` holds it to that), so one
 //! seed can replay a bad night. Dependencies within the crate point one way:
-//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive, tap`, and
+//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive, tap, serving`, and
 //! `wire, codec <- log <- module`; `file` stands alone.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod archive;
+pub mod authentication;
 pub mod channel;
 pub mod codec;
 pub mod endpoint;
@@ -16,6 +17,8 @@ pub mod image;
 pub mod log;
 pub mod module;
 pub mod publication;
+mod random;
+pub mod serving;
 pub mod tap;
 pub mod transport;
 pub mod wire;

@@ -7,9 +7,14 @@ use std::fs;
 use std::path::Path;
 
 use consensus_tap::codec::archive_control::{ARCHIVE_PROTOCOL_VERSION, ControlResponse, ControlResponseCode};
+use consensus_tap::codec::consensus::{ANY_LOG_POSITION, BackupQuery, HeartbeatRequest};
 use consensus_tap::codec::log::{
     CloseReason, ClusterAction, ClusterActionRequest, ClusterTimeUnit, NewLeadershipTermEvent,
     SessionCloseEvent, SessionMessage, SessionOpenEvent, TimerEvent, service_session_id,
+};
+use consensus_tap::codec::message::Secret;
+use consensus_tap::codec::session::{
+    CLUSTER_PROTOCOL_VERSION, Challenge, ChallengeResponse, EventCode, SessionEvent,
 };
 use consensus_tap::codec::snapshot::{
     ClientSession, ClusterSession, ConsensusModule, PendingMessageTracker, ServiceCounters, SnapshotMark,
@@ -87,6 +92,8 @@ fn texts() {
         "three",
         b"0,a:1,a:2,a:3,a:4,a:5|1,b:1,b:2,b:3,b:4,b:5,b:6|2,c:1,c:2,c:3,c:4,c:5,c:6,c:7",
     );
+    write("network", "ipv4", b"10.1.0.0/16");
+    write("network", "ipv6", b"fd00::/8");
     write("cluster_members", "ingress", b"0=a:1,1=b:1,2=c:1");
 }
 
@@ -255,6 +262,8 @@ fn scripts() {
     script.push(255);
     write("archive_client", "session", &script);
 
+    serving();
+
     let setup = Setup {
         flags: 0,
         term_offset: 0,
@@ -314,6 +323,64 @@ fn status_message_of(flags: u8) -> StatusMessage {
 }
 
 /// A step of a script: a byte, then a block.
+/// A standby that is asked by others, and one that announces its snapshots.
+fn serving() {
+    let channel = "aeron:udp?endpoint=10.0.0.2:9000";
+    let (correlation_id, response_stream_id) = (7, 108);
+    let message = |encode: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        bytes
+    };
+    let query = BackupQuery {
+        correlation_id,
+        response_stream_id,
+        version: CLUSTER_PROTOCOL_VERSION,
+        log_position: ANY_LOG_POSITION,
+        response_channel: channel,
+        encoded_credentials: Secret(b""),
+    };
+    let heartbeat = HeartbeatRequest {
+        correlation_id: 8,
+        response_stream_id,
+        response_channel: channel,
+        encoded_credentials: Secret(b""),
+    };
+    let answer = ChallengeResponse {
+        correlation_id: 9,
+        cluster_session_id: 1,
+        encoded_credentials: Secret(b"answer"),
+    };
+    let mut script = vec![249];
+    block(&mut script, 0, &message(&|out| query.encode(out)));
+    script.extend([224, 224]);
+    block(&mut script, 0, &message(&|out| answer.encode(out)));
+    block(&mut script, 0, &message(&|out| heartbeat.encode(out)));
+    script.extend([224, 224]);
+    write("consensus_server", "asked", &script);
+
+    let refusal = SessionEvent {
+        cluster_session_id: -1,
+        correlation_id: 1,
+        leadership_term_id: 0,
+        leader_member_id: 0,
+        code: EventCode::Error,
+        version: CLUSTER_PROTOCOL_VERSION,
+        leader_heartbeat_timeout_ns: 0,
+        detail: "Not configured to accept StandbySnapshot",
+    };
+    let challenge = Challenge { correlation_id: 1, cluster_session_id: -1, encoded_challenge: b"who" };
+    write("announcer", "taken", &[224, 224, 192, 224, 208, 2, 224, 192, 224, 224, 224]);
+    let mut script = vec![224, 224];
+    block(&mut script, 0, &message(&|out| challenge.encode(out)));
+    script.extend([224, 192]);
+    write("announcer", "challenged", &script);
+    let mut script = vec![224, 224];
+    block(&mut script, 0, &message(&|out| refusal.encode(out)));
+    script.push(192);
+    write("announcer", "refused", &script);
+}
+
 fn block(script: &mut Vec<u8>, step: u8, bytes: &[u8]) {
     script.push(step);
     script.extend((bytes.len() as u16).to_le_bytes());

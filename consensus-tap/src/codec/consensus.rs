@@ -9,7 +9,7 @@ mod members;
 mod snapshots;
 
 pub use members::{
-    ClusterMember, IngressEndpoint, MEMBER_COUNT_MAX, MembersError, parse_cluster_members,
+    ClusterMember, IngressEndpoint, MEMBER_COUNT_MAX, MembersError, list_with_standby, parse_cluster_members,
     parse_ingress_endpoints,
 };
 pub use snapshots::{

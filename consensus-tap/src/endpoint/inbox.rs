@@ -1,4 +1,4 @@
-//! Control messages, put together from the images of the consensus and archive response streams.
+//! Control messages, put together from the images of a socket's control streams.
 
 use crate::image::{FragmentAssembler, ImageKey};
 use crate::wire::data::frames;
@@ -8,9 +8,10 @@ const MESSAGE_LENGTH_MAX: usize = 256 * 1024;
 /// Between two dispatches no honest peer fills more; beyond it an image is refused.
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// Whole messages, in the order in which they were completed, until they are taken.
+/// Whole messages, in the order in which they were completed, until they are taken. The socket's owner feeds it
+/// from its sink and drains it after every datagram.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     assemblers: Vec<(ImageKey, FragmentAssembler)>,
     bytes: Vec<u8>,
     messages: Vec<(ImageKey, usize)>,
@@ -18,7 +19,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Takes contiguous frames of an image; false when the image must not go on.
-    pub(super) fn on_frames(&mut self, key: ImageKey, position: i64, bytes: &[u8]) -> bool {
+    pub(crate) fn on_frames(&mut self, key: ImageKey, position: i64, bytes: &[u8]) -> bool {
         let index = match self.assemblers.iter().position(|(known, _)| *known == key) {
             Some(index) => index,
             None => {
@@ -42,17 +43,17 @@ impl Inbox {
         true
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
     /// Forgets what an image left unfinished.
-    pub(super) fn close(&mut self, key: ImageKey) {
+    pub(crate) fn close(&mut self, key: ImageKey) {
         self.assemblers.retain(|(known, _)| *known != key);
     }
 
     /// Hands over every whole message.
-    pub(super) fn drain(&mut self, mut on_message: impl FnMut(ImageKey, &[u8])) {
+    pub(crate) fn drain(&mut self, mut on_message: impl FnMut(ImageKey, &[u8])) {
         let mut start = 0;
         for &(key, end) in &self.messages {
             on_message(key, &self.bytes[start..end]);

@@ -13,6 +13,8 @@
 //! ```
 
 mod event;
+mod inbox;
+mod name_lookups;
 mod pending_setups;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ use std::net::SocketAddr;
 
 pub use crate::transport::{Transmit, TransportCounters};
 pub use event::EndpointEvent;
+pub(crate) use inbox::Inbox;
+pub use name_lookups::{LookupToken, NameLookups};
 
 /// How much the network may make an endpoint hold.
 #[derive(Clone, Copy, Debug)]

@@ -24,7 +24,6 @@ mod config;
 mod consensus_link;
 mod fetching;
 mod following;
-mod inbox;
 mod lag;
 mod log_replay;
 mod recorder;
@@ -50,15 +49,15 @@ pub use crate::codec::consensus::SnapshotEntry;
 use self::archive_link::ArchiveLink;
 use self::candidates::{Candidates, Verdict};
 use self::consensus_link::ConsensusLink;
-use self::inbox::Inbox;
 use self::log_replay::{LogReplay, ReplayOutcome};
 use self::replaying::ReplayRequest;
 use self::router::Router;
 use self::snapshot_fetch::SnapshotFetch;
 use self::snapshot_watch::SnapshotWatch;
 use crate::archive::{CorrelationId, Recording};
-use crate::endpoint::{Endpoint, EndpointEvent, Transmit, TransportCounters};
+use crate::endpoint::{Endpoint, EndpointEvent, Inbox, Transmit, TransportCounters};
 use crate::image::{SubscriptionId, SubscriptionParams};
+use crate::random::next_random;
 
 /// Follows a cluster's log. Bytes and time in, datagrams, recorded bytes and [`TapAction`]s out.
 #[derive(Debug)]
@@ -474,13 +473,4 @@ impl Tap {
         self.next_correlation_id += 1;
         self.next_correlation_id
     }
-}
-
-/// SplitMix64: one seed, one sequence of session ids.
-fn next_random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -1,8 +1,8 @@
 //! From images to what they are for.
 
-use super::inbox::Inbox;
 use super::log_replay::LogReplay;
 use super::recorder::{Recorder, RecordingKey};
+use crate::endpoint::Inbox;
 use crate::image::{ImageKey, ImageSink, Refused, SubscriptionId};
 
 /// Sends what images deliver to where it belongs.

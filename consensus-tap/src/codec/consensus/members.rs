@@ -107,6 +107,47 @@ pub fn parse_cluster_members(text: &str) -> Result<Vec<ClusterMember>, MembersEr
     Ok(members)
 }
 
+impl ClusterMember {
+    /// Whether this is how a standby lists itself: one endpoint for everything, which no member can have.
+    pub fn is_standby(&self) -> bool {
+        let others =
+            [&self.ingress_endpoint, &self.log_endpoint, &self.catchup_endpoint, &self.archive_endpoint];
+        others.iter().all(|endpoint| **endpoint == self.consensus_endpoint)
+    }
+}
+
+/// A member list with a standby's own entry behind the others: `endpoint` for everything it is asked. An entry for
+/// the same endpoint is left out, and so are those of other standbys unless `with_standbys`.
+///
+/// # Errors
+/// [`MembersError::DuplicateId`] when another member of the list has the standby's id, so that who asks for it would
+/// be sent elsewhere; else as [`parse_cluster_members`], with the standby's own entry counted.
+pub fn list_with_standby(
+    text: &str,
+    with_standbys: bool,
+    member_id: i32,
+    endpoint: &str,
+) -> Result<String, MembersError> {
+    let members = parse_cluster_members(text)?;
+    if members.len() == MEMBER_COUNT_MAX {
+        return Err(MembersError::TooMany);
+    }
+    let mut list = String::with_capacity(text.len() + 16 + 6 * endpoint.len());
+    for (member, part) in members.iter().zip(text.split('|')) {
+        if member.consensus_endpoint == endpoint || (member.is_standby() && !with_standbys) {
+            continue;
+        }
+        if member.id == member_id {
+            return Err(MembersError::DuplicateId { id: member_id });
+        }
+        list.push_str(part);
+        list.push('|');
+    }
+    let own = [endpoint; 5].join(",");
+    list.push_str(&format!("{member_id},{own}"));
+    Ok(list)
+}
+
 /// Reads an `ingressEndpoints` string, as redirects and `NewLeaderEvent` have it. Empty: no members.
 ///
 /// # Errors
@@ -206,6 +247,34 @@ mod tests {
             parse_ingress_endpoints("h:2").unwrap_err(),
             MembersError::MissingEquals { entry: "h:2".into() }
         );
+    }
+
+    #[test]
+    fn a_standby_lists_itself_behind_the_members_once() {
+        let members = "0,i:1,c:1,l:1,u:1,a:1|1,i:2,c:2,l:2,u:2,a:2,r:2";
+        let own = "100,s:9,s:9,s:9,s:9,s:9";
+        let list = list_with_standby(members, true, 100, "s:9").unwrap();
+        assert_eq!(list, format!("{members}|{own}"));
+        assert_eq!(list_with_standby(&list, true, 100, "s:9").unwrap(), list, "not twice");
+        assert_eq!(list_with_standby("", true, 100, "s:9").unwrap(), own);
+
+        let parsed = parse_cluster_members(&list).unwrap();
+        assert_eq!(parsed.iter().map(ClusterMember::is_standby).collect::<Vec<_>>(), [false, false, true]);
+    }
+
+    #[test]
+    fn other_standbys_are_listed_or_left_out_and_a_taken_id_is_an_error() {
+        let chain = "0,i:1,c:1,l:1,u:1,a:1|100,s:9,s:9,s:9,s:9,s:9";
+        let own = "101,t:9,t:9,t:9,t:9,t:9";
+        assert_eq!(list_with_standby(chain, true, 101, "t:9").unwrap(), format!("{chain}|{own}"));
+        let without = list_with_standby(chain, false, 101, "t:9").unwrap();
+        assert_eq!(without, format!("0,i:1,c:1,l:1,u:1,a:1|{own}"));
+        assert_eq!(
+            list_with_standby(chain, true, 100, "t:9"),
+            Err(MembersError::DuplicateId { id: 100 }),
+            "who asks for 100 would be sent to the other"
+        );
+        assert_eq!(list_with_standby(chain, true, 0, "t:9"), Err(MembersError::DuplicateId { id: 0 }));
     }
 
     #[test]
