@@ -43,13 +43,16 @@ pub use name_lookups::{LookupToken, NameLookups};
 pub struct EndpointLimits {
     /// The most images at once, those that are taking leave included. Each holds a receive window.
     pub image_count_max: usize,
+    /// How many of these are kept for subscriptions to one session. A subscription to all sessions of a stream takes
+    /// what anybody sends, and must not leave those without one whose session was agreed on.
+    pub reserved_image_count: usize,
     /// The most unknown sessions that are asked for a SETUP at once.
     pub pending_setup_count_max: usize,
 }
 
 impl Default for EndpointLimits {
     fn default() -> Self {
-        Self { image_count_max: 32, pending_setup_count_max: 64 }
+        Self { image_count_max: 32, reserved_image_count: 8, pending_setup_count_max: 64 }
     }
 }
 
@@ -377,7 +380,11 @@ impl Endpoint {
         }
         let Some(params) = self.subscriptions.get(subscription.0) else { return Ok(()) };
         let (geometry, window_length) = ImageGeometry::of(setup, params.receive_window_length)?;
-        if self.images.len() >= self.limits.image_count_max || !self.events.has_room_for_image() {
+        let image_count_max = match params.session_id {
+            Some(_) => self.limits.image_count_max,
+            None => self.limits.image_count_max.saturating_sub(self.limits.reserved_image_count),
+        };
+        if self.images.len() >= image_count_max || !self.events.has_room_for_image() {
             self.port.counters.setups_over_limit += 1;
             return Ok(());
         }

@@ -175,7 +175,7 @@ fn removing_a_subscription_ends_its_images_and_tells_their_senders() {
 
 #[test]
 fn a_flood_of_sessions_does_not_grow_memory() {
-    let limits = EndpointLimits { image_count_max: 3, pending_setup_count_max: 4 };
+    let limits = EndpointLimits { image_count_max: 5, reserved_image_count: 2, pending_setup_count_max: 4 };
     let mut endpoint = Endpoint::with_limits(1, limits);
     let mut sink = Counting::default();
     endpoint.add_subscription(SubscriptionParams::new(STREAM_ID));
@@ -187,12 +187,35 @@ fn a_flood_of_sessions_does_not_grow_memory() {
         endpoint.on_datagram(&setup(session_id).encode(), peer(), 0, &mut sink);
     }
     assert_eq!((endpoint.images.len(), endpoint.counters().setups_over_limit), (3, 997));
-    assert_eq!(endpoint.images.capacity(), 3);
+    assert_eq!(endpoint.images.capacity(), 5);
+}
+
+#[test]
+fn strays_leave_room_for_the_sessions_that_were_agreed_on() {
+    let mut endpoint = Endpoint::new(1);
+    let mut sink = Counting::default();
+    let all = endpoint.add_subscription(SubscriptionParams::new(STREAM_ID));
+    let one = endpoint.add_subscription(SubscriptionParams::of_session(STREAM_ID, -7));
+    // Strays go on and on; every datagram of theirs is a SETUP.
+    for now_ns in (0..5 * SECOND).step_by(1_000_000) {
+        let stray = (now_ns / 1_000_000) as i32;
+        endpoint.on_datagram(&setup(stray).encode(), peer(), now_ns, &mut sink);
+        if now_ns == SECOND {
+            endpoint.on_datagram(&setup(-7).encode(), peer(), now_ns, &mut sink);
+        }
+        endpoint.on_timeout(now_ns);
+        if now_ns == 2 * SECOND {
+            let announced = announced(&mut endpoint);
+            assert_eq!(announced.iter().filter(|id| **id == all).count(), 24);
+            assert_eq!(announced.last(), Some(&one));
+        }
+    }
+    assert!(endpoint.counters().setups_over_limit > 4_000);
 }
 
 #[test]
 fn an_owner_who_polls_no_events_gets_no_endless_list_of_them() {
-    let limits = EndpointLimits { image_count_max: 2, pending_setup_count_max: 4 };
+    let limits = EndpointLimits { image_count_max: 2, reserved_image_count: 0, pending_setup_count_max: 4 };
     let mut endpoint = Endpoint::with_limits(1, limits);
     endpoint.add_subscription(SubscriptionParams::new(STREAM_ID));
     for round in 0..100 {
@@ -321,7 +344,7 @@ proptest! {
         inputs in prop::collection::vec((datagrams(), 0_u64..300_000_000), 1..60),
         refuse_every in prop::option::of(1_u64..20),
     ) {
-        let limits = EndpointLimits { image_count_max: 3, pending_setup_count_max: 2 };
+        let limits = EndpointLimits { image_count_max: 3, reserved_image_count: 1, pending_setup_count_max: 2 };
         let mut endpoint = Endpoint::with_limits(1, limits);
         let mut sink = Counting { refuse_every, ..Counting::default() };
         endpoint.add_subscription(SubscriptionParams::new(STREAM_ID));
