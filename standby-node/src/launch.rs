@@ -123,7 +123,7 @@ pub fn launch(
     };
     let services = config.services.iter().enumerate().map(make_named).collect::<Result<Vec<_>, _>>()?;
     let now_ms = clock::epoch_ms();
-    let directory = NodeDirectory::open(&config.dir, now_ms)?;
+    let mut directory = NodeDirectory::open(&config.dir, now_ms)?;
     let buffers =
         BufferLengths { receive: Some(config.socket_receive_buffer), send: Some(config.socket_send_buffer) };
     let socket = NetworkSocket::open("host", &config.bind_endpoint, buffers)?;
@@ -135,7 +135,7 @@ pub fn launch(
     let level = config.file_sync_level;
     let history = History::open(&directory, level)?;
 
-    let gone = directory.previous_holder();
+    let gone = directory.previous_holders();
     let (cnc, mut counters) =
         CncFile::create_after(gone, &config.aeron_dir, &CncSettings::default(), now_ms)?;
     let aeron_directory = config.aeron_dir.display().to_string();
@@ -162,6 +162,7 @@ pub fn launch(
         },
         now_ms,
     )?;
+    directory.taken_over()?;
     let is_backup = config.tap.fetch_snapshots;
     let backup_errors = is_backup
         .then(|| {

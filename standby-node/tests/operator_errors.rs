@@ -523,3 +523,16 @@ fn frame(position: i64, payload: &[u8]) -> Vec<u8> {
     frame.resize(frame.len().next_multiple_of(32), 0);
     frame
 }
+
+#[test]
+fn a_start_that_fails_after_a_kill_does_not_keep_the_next_one_waiting() {
+    let (_temp, dir) = scratch();
+    let flags = || NodeFlags { dir: Some(dir.clone()), ..NodeFlags::default() };
+    // Dropping a node kills it.
+    drop(Node::running(flags()));
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    run_node(&dir, &["--port", &port]).expect_error(1, &[&port]);
+    let mut node = Node::running(flags());
+    assert_eq!(node.terminate(), Some(0), "{}", node.output());
+}

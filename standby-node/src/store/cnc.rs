@@ -112,11 +112,11 @@ impl CncFile {
         settings: &CncSettings,
         now_ms: i64,
     ) -> Result<(Self, CountersManager), CncError> {
-        Self::create_after(None, directory, settings, now_ms)
+        Self::create_after(&[], directory, settings, now_ms)
     }
 
-    /// As [`create`](Self::create), knowing that the process `gone` has ended, however fresh its heartbeat: whoever
-    /// holds the lock on a node's directory knows it of the previous holder.
+    /// As [`create`](Self::create), knowing that the processes `gone` have ended, however fresh a heartbeat: whoever
+    /// holds the lock on a node's directory knows it of the previous holders.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -124,7 +124,7 @@ impl CncFile {
     /// # Panics
     /// As [`create`](Self::create).
     pub fn create_after(
-        gone: Option<Holder>,
+        gone: &[Holder],
         directory: &Path,
         settings: &CncSettings,
         now_ms: i64,
@@ -279,13 +279,13 @@ impl CncReader {
 
 /// Removes an old file, unless its process lives. One that cannot be read belongs to nobody: a driver that is just
 /// starting would be met a moment later by its own check.
-fn remove_abandoned(path: &Path, gone: Option<Holder>, now_ms: i64) -> Result<(), CncError> {
+fn remove_abandoned(path: &Path, gone: &[Holder], now_ms: i64) -> Result<(), CncError> {
     if !path.exists() {
         return Ok(());
     }
     if let Ok(old) = MappedFile::open_read_only(path, None).map_err(CncError::from)
         && let Ok(old) = CncReader::read(old, path)
-        && !gone.is_some_and(|gone| old.is_of(gone))
+        && !gone.iter().any(|gone| old.is_of(*gone))
         && old.is_alive(now_ms)
     {
         let age_ms = old.heartbeat_age_ms(now_ms).unwrap_or_default();

@@ -1,7 +1,8 @@
 //! Where a node keeps its files, and the lock that keeps a second node out.
 //!
 //! ```text
-//! DIR/standby.lock           held with flock for as long as the node runs; "pid start-timestamp" of the holder
+//! DIR/standby.lock           held with flock for as long as the node runs; "pid start-timestamp" of the holder, and
+//!                            below it those before it whose mark files it has not taken over yet
 //! DIR/archive/               archive.catalog, archive-mark.dat, <recording>-<position>.rec
 //! DIR/cluster/               recording.log, cluster-mark.dat, durable-position.dat
 //! DIR/aeron/                 cnc.dat
@@ -21,8 +22,9 @@ use crate::sys::disk;
 pub struct NodeDirectory {
     root: PathBuf,
     holder: Holder,
-    previous: Option<Holder>,
-    _lock: ControlFile,
+    /// Who held the lock and left mark files that nobody has taken over since, newest first.
+    previous: Vec<Holder>,
+    lock: ControlFile,
 }
 
 /// A process that holds, or held, the lock.
@@ -41,7 +43,7 @@ impl Holder {
     /// [`StoreError::Io`].
     pub fn read(root: &Path) -> Result<Option<Self>, StoreError> {
         let Some(lock) = ControlFile::open_read_only(&root.join(LOCK))? else { return Ok(None) };
-        Ok(parse_holder(&lock.read(HOLDER_LENGTH_MAX)?))
+        Ok(parse_holders(&lock.read(HOLDERS_LENGTH_MAX)?).first().copied())
     }
 
     /// Whether its process has certainly gone: there is none with that pid. One of another container looks the same.
@@ -62,12 +64,34 @@ impl NodeDirectory {
         }
         let root = root.canonicalize().map_err(StoreError::io(root, "resolve it"))?;
         sync_directory(&root)?;
-        let (lock, previous) = take_lock(&root)?;
+        let (lock, mut previous) = take_lock(&root)?;
+        previous.truncate(PREVIOUS_COUNT_MAX);
         let holder = Holder { pid: std::process::id(), start_timestamp_ms: now_ms };
-        let text = format!("{} {}\n", holder.pid, holder.start_timestamp_ms);
-        lock.set_length(0)?;
-        lock.write(0, text.as_bytes())?;
-        Ok(Self { root, holder, previous, _lock: lock })
+        let directory = Self { root, holder, previous, lock };
+        directory.write_holders(&directory.previous)?;
+        Ok(directory)
+    }
+
+    /// This process has taken over every file that tells who runs here: whoever held the lock before is forgotten.
+    ///
+    /// A start that fails before must leave them known, or the next one takes the mark files of a node that was
+    /// killed for those of a process that may live.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn taken_over(&mut self) -> Result<(), StoreError> {
+        self.write_holders(&[])?;
+        self.previous.clear();
+        Ok(())
+    }
+
+    fn write_holders(&self, previous: &[Holder]) -> Result<(), StoreError> {
+        let lines = std::iter::once(&self.holder).chain(previous);
+        let text: String =
+            lines.map(|holder| format!("{} {}\n", holder.pid, holder.start_timestamp_ms)).collect();
+        // In this order there is a holder to be read at any moment.
+        self.lock.write(0, text.as_bytes())?;
+        self.lock.set_length(text.len() as u64)
     }
 
     /// Takes the lock of a node that does not run, for a verb that changes its files. The lock file goes on naming the
@@ -84,7 +108,7 @@ impl NodeDirectory {
         let root = root.canonicalize().map_err(StoreError::io(root, "resolve it"))?;
         let (lock, previous) = take_lock(&root)?;
         let holder = Holder { pid: std::process::id(), start_timestamp_ms: now_ms };
-        Ok(Self { root, holder, previous, _lock: lock })
+        Ok(Self { root, holder, previous, lock })
     }
 
     /// The directory itself, as an absolute path.
@@ -112,9 +136,9 @@ impl NodeDirectory {
         self.holder
     }
 
-    /// The node that ran here before, which no longer does.
-    pub fn previous_holder(&self) -> Option<Holder> {
-        self.previous
+    /// The processes that ran here before and no longer do, newest first, as far as files of theirs may be left.
+    pub fn previous_holders(&self) -> &[Holder] {
+        &self.previous
     }
 }
 
@@ -122,23 +146,25 @@ const ARCHIVE: &str = "archive";
 const CLUSTER: &str = "cluster";
 const AERON: &str = "aeron";
 const LOCK: &str = "standby.lock";
-const HOLDER_LENGTH_MAX: u64 = 64;
+const HOLDERS_LENGTH_MAX: u64 = 4096;
+/// More failed starts in a row than anybody has patience for; the next start after them waits ten seconds.
+const PREVIOUS_COUNT_MAX: usize = 64;
 
 /// Takes the lock, and tells who held it before.
-fn take_lock(root: &Path) -> Result<(ControlFile, Option<Holder>), StoreError> {
+fn take_lock(root: &Path) -> Result<(ControlFile, Vec<Holder>), StoreError> {
     let (lock, _) = ControlFile::open_or_create(&root.join(LOCK))?;
-    let previous = parse_holder(&lock.read(HOLDER_LENGTH_MAX)?);
+    let first = parse_holders(&lock.read(HOLDERS_LENGTH_MAX)?).first().copied();
     match lock.file.try_lock() {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
-            return Err(StoreError::Locked { path: lock.path, pid: previous.map(|holder| holder.pid) });
+            return Err(StoreError::Locked { path: lock.path, pid: first.map(|holder| holder.pid) });
         }
         Err(std::fs::TryLockError::Error(source)) => {
             return Err(StoreError::io(&lock.path, "lock it")(source));
         }
     }
     // Read again: between the first look and the lock another node may have come and gone.
-    let previous = parse_holder(&lock.read(HOLDER_LENGTH_MAX)?);
+    let previous = parse_holders(&lock.read(HOLDERS_LENGTH_MAX)?);
     Ok((lock, previous))
 }
 
@@ -150,10 +176,13 @@ fn create_directory(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn parse_holder(bytes: &[u8]) -> Option<Holder> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (pid, start) = text.trim_end().split_once(' ')?;
-    Some(Holder { pid: pid.parse().ok()?, start_timestamp_ms: start.parse().ok()? })
+fn parse_holders(bytes: &[u8]) -> Vec<Holder> {
+    let text = String::from_utf8_lossy(bytes);
+    let holder = |line: &str| {
+        let (pid, start) = line.split_once(' ')?;
+        Some(Holder { pid: pid.parse().ok()?, start_timestamp_ms: start.parse().ok()? })
+    };
+    text.lines().map_while(holder).collect()
 }
 
 #[cfg(test)]
@@ -172,8 +201,26 @@ mod tests {
         assert!(error.contains(&format!("another node runs in this directory (pid {pid})")), "{error}");
         drop(first);
         let second = NodeDirectory::open(&root, 3000).unwrap();
-        assert_eq!(second.previous_holder(), Some(Holder { pid, start_timestamp_ms: 1000 }));
+        assert_eq!(second.previous_holders(), [Holder { pid, start_timestamp_ms: 1000 }]);
         assert_eq!(second.holder().start_timestamp_ms, 3000);
+    }
+
+    #[test]
+    fn who_ran_before_is_known_until_the_files_are_taken_over() {
+        let temp = tempfile::tempdir().unwrap();
+        let starts = |directory: &NodeDirectory| -> Vec<i64> {
+            directory.previous_holders().iter().map(|holder| holder.start_timestamp_ms).collect()
+        };
+        drop(NodeDirectory::open(temp.path(), 1).unwrap());
+        for failed in 2..=100 {
+            drop(NodeDirectory::open(temp.path(), failed).unwrap());
+        }
+        let mut last = NodeDirectory::open(temp.path(), 101).unwrap();
+        assert_eq!(starts(&last), (37..=100).rev().collect::<Vec<_>>());
+        last.taken_over().unwrap();
+        assert!(last.previous_holders().is_empty());
+        drop(last);
+        assert_eq!(starts(&NodeDirectory::open(temp.path(), 102).unwrap()), [101]);
     }
 
     #[test]

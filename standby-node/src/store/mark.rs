@@ -355,8 +355,9 @@ fn check_silent(
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let ours = directory
-        .previous_holder()
-        .is_some_and(|holder| i64::from(holder.pid) == pid && holder.start_timestamp_ms == start_timestamp);
+        .previous_holders()
+        .iter()
+        .any(|holder| i64::from(holder.pid) == pid && holder.start_timestamp_ms == start_timestamp);
     if ours || !is_active(activity_timestamp, start_timestamp, now_ms) {
         return Ok(());
     }
@@ -407,14 +408,20 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_died_half_way_does_not_block_the_directory_for_good() {
-        let (temp, first) = directory(1_000);
-        ClusterMarkFile::activate(&first, ClusterMark::default(), 1_000).unwrap();
+    fn starts_that_fail_half_way_do_not_block_the_next_one() {
+        let (temp, mut first) = directory(1_000);
+        ClusterMarkFile::activate(&first, ClusterMark::default(), 1_000).unwrap().ready(1_000).unwrap();
+        ArchiveMarkFile::activate(&first, ArchiveMark::default(), 1_000).unwrap().ready(1_000).unwrap();
+        first.taken_over().unwrap();
         drop(first);
+        // One takes over nothing, one only the first of the files.
         drop(NodeDirectory::open(temp.path(), 2_000).unwrap());
         let third = NodeDirectory::open(temp.path(), 3_000).unwrap();
-        assert!(ClusterMarkFile::activate(&third, ClusterMark::default(), 3_000).is_err());
-        ClusterMarkFile::activate(&third, ClusterMark::default(), 11_000).unwrap();
+        ClusterMarkFile::activate(&third, ClusterMark::default(), 3_000).unwrap();
+        drop(third);
+        let fourth = NodeDirectory::open(temp.path(), 4_000).unwrap();
+        ClusterMarkFile::activate(&fourth, ClusterMark::default(), 4_000).unwrap();
+        ArchiveMarkFile::activate(&fourth, ArchiveMark::default(), 4_000).unwrap();
     }
 
     #[test]

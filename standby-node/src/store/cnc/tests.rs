@@ -146,7 +146,7 @@ fn what_a_killed_process_left_is_taken_over_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let (_cnc, _counters) = CncFile::create(directory.path(), &small(), NOW_MS).unwrap();
     let killed = Holder { pid: std::process::id(), start_timestamp_ms: NOW_MS };
-    let create = |gone| CncFile::create_after(Some(gone), directory.path(), &small(), NOW_MS + 1).map(drop);
+    let create = |gone| CncFile::create_after(&[gone], directory.path(), &small(), NOW_MS + 1).map(drop);
     let recycled = Holder { start_timestamp_ms: NOW_MS - 1, ..killed };
     assert!(matches!(create(recycled), Err(CncError::InUse { .. })));
     assert!(create(killed).is_ok());
