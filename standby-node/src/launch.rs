@@ -23,7 +23,7 @@ use crate::agent::receiver::Receiver;
 use crate::agent::runner::RunnerError;
 use crate::agent::service::ServiceAgent;
 use crate::agent::storage::Storage;
-use crate::config::{NodeConfig, SERVICES_MAX};
+use crate::config::{Layout, NodeConfig, SERVICES_MAX};
 use crate::net::Offload;
 use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
 use crate::signs_of_life::SignsOfLife;
@@ -35,6 +35,7 @@ use crate::store::directory::NodeDirectory;
 use crate::store::history::{History, HistoryError};
 use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
 use crate::store::{StoreError, SyncLevel};
+use crate::sys::affinity::{self, AffinityError};
 use crate::sys::clock;
 use crate::sys::uring::UringUnavailable;
 use crate::topology::{Agents, CONTROL_RING_CAPACITY, EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY, Threads};
@@ -90,6 +91,14 @@ pub enum LaunchError {
         /// What the factory said.
         source: ServiceError,
     },
+    /// A core that no thread of this process can have.
+    #[error("{key} = {}: {source}", source.core)]
+    Core {
+        /// As configured.
+        key: &'static str,
+        /// Which core, and which there are.
+        source: AffinityError,
+    },
     /// A thread.
     #[error(transparent)]
     Runner(#[from] RunnerError),
@@ -122,6 +131,7 @@ pub fn launch(
         })
     };
     let services = config.services.iter().enumerate().map(make_named).collect::<Result<Vec<_>, _>>()?;
+    check_cores(&config)?;
     let now_ms = clock::epoch_ms();
     let mut directory = NodeDirectory::open(&config.dir, now_ms)?;
     let buffers =
@@ -295,6 +305,17 @@ impl NodeHandle {
         }
         self.stop()
     }
+}
+
+/// A thread that cannot be pinned would end a node that has just said that it is up.
+fn check_cores(config: &NodeConfig) -> Result<(), LaunchError> {
+    let receiver = config.receiver_core.iter().map(|core| ("receiver_core", *core));
+    let has_service_threads = config.layout == Layout::Dedicated;
+    let services = config.service_cores.iter().take(config.services.len());
+    let services = services.filter(|_| has_service_threads).map(|core| ("service_cores", *core));
+    receiver.chain(services).try_for_each(|(key, core)| {
+        affinity::check_core(core).map_err(|source| LaunchError::Core { key, source })
+    })
 }
 
 /// Numbers that no other node, nor this one at another time, will come up with.

@@ -525,6 +525,24 @@ fn frame(position: i64, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_core_that_is_not_there_is_told_before_anything_is_created() {
+    let (_temp, dir) = scratch();
+    for flags in [
+        ["--receiver-core", "1000", "--layout", "shared"],
+        ["--service-cores", "1000", "--layout", "dedicated"],
+    ] {
+        let output = run_node(&dir, &flags);
+        let key = flags[0].trim_start_matches("--").replace('-', "_");
+        output.expect_error(
+            1,
+            &[&format!("{key} = 1000"), "its cores are", "change the layout, or the cpuset"],
+        );
+        assert!(!output.stderr.contains("started"), "{}", output.stderr);
+    }
+    assert!(!dir.exists(), "nothing is created before everything is checked");
+}
+
+#[test]
 fn a_start_that_fails_after_a_kill_does_not_keep_the_next_one_waiting() {
     let (_temp, dir) = scratch();
     let flags = || NodeFlags { dir: Some(dir.clone()), ..NodeFlags::default() };

@@ -27,6 +27,16 @@ pub fn pin_current_thread(core: usize) -> Result<(), AffinityError> {
     if pinned { Ok(()) } else { Err(AffinityError { core, available }) }
 }
 
+/// Whether a thread that the calling one starts could be pinned to `core`.
+///
+/// # Errors
+///
+/// As [`pin_current_thread`].
+pub fn check_core(core: usize) -> Result<(), AffinityError> {
+    let available = available_cores();
+    if available.contains(&core) { Ok(()) } else { Err(AffinityError { core, available }) }
+}
+
 /// The cores that the calling thread may run on: one after it was pinned. Empty when the system does not say.
 pub fn available_cores() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
@@ -52,6 +62,7 @@ mod tests {
     fn a_core_that_does_not_exist_is_named_beside_those_that_do() {
         for core in [1023, 100_000, usize::MAX] {
             let error = pin_current_thread(core).unwrap_err();
+            assert_eq!(check_core(core), Err(error.clone()));
             assert_eq!(error.core, core);
             assert_eq!(error.available, available_cores());
         }
