@@ -6,6 +6,7 @@
 
 mod advice;
 pub mod agent;
+pub mod archive_upkeep;
 pub mod audit;
 pub mod cli;
 pub mod config;
@@ -14,6 +15,7 @@ mod launch;
 pub mod net;
 mod progress;
 pub mod recordings;
+pub mod seed;
 pub mod service_start;
 pub mod signs_of_life;
 pub mod starting;

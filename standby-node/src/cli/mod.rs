@@ -5,6 +5,7 @@ mod directory;
 mod output;
 mod reseed;
 mod run;
+mod seed;
 mod snapshot;
 mod status;
 
@@ -19,6 +20,7 @@ use self::directory::RecoveryPlanArgs;
 use self::output::DirectoryArgs;
 use self::reseed::ReseedArgs;
 use self::run::RunArgs;
+use self::seed::SeedArgs;
 use self::snapshot::SnapshotArgs;
 use self::status::StatusArgs;
 use crate::config::NodeConfig;
@@ -47,6 +49,8 @@ enum Verb {
     Snapshot(SnapshotArgs),
     /// Look at recordings
     Archive(ArchiveArgs),
+    /// Write the directory of a member that lost its disk, beside a running node as well
+    Seed(SeedArgs),
     /// Move a node's history aside, so that its next start begins again from the members
     Reseed(ReseedArgs),
 }
@@ -66,6 +70,7 @@ pub fn main(services: ServiceFactory) -> ExitCode {
         Verb::RecoveryPlan(args) => directory::recovery_plan(&args),
         Verb::Snapshot(args) => snapshot::snapshot(args),
         Verb::Archive(args) => archive::archive(args),
+        Verb::Seed(args) => seed::seed(&args),
         Verb::Reseed(args) => reseed::reseed(&args),
     };
     match result {

@@ -7,6 +7,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::inspection::NodeFiles;
+use crate::store::directory::NodeDirectory;
+use crate::store::mark::check_nobody_runs;
+use crate::sys::clock;
 
 #[derive(Args, Debug)]
 pub(super) struct DirectoryArgs {
@@ -27,6 +30,14 @@ impl DirectoryArgs {
 /// The files of the node in `dir`, for reading.
 pub(super) fn files(dir: &Path) -> Result<NodeFiles, String> {
     NodeFiles::open(dir).map_err(|error| error.to_string())
+}
+
+/// Takes the directory of a node that does not run, for as long as the result lives.
+pub(super) fn stopped(dir: &Path) -> Result<NodeDirectory, String> {
+    let now_ms = clock::epoch_ms();
+    let directory = NodeDirectory::open_stopped(dir, now_ms).map_err(|error| error.to_string())?;
+    check_nobody_runs(&directory, now_ms).map_err(|error| error.to_string())?;
+    Ok(directory)
 }
 
 /// Writes to standard output, which may be a full disk or a pipe that nobody reads any more.

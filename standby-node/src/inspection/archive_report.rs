@@ -168,6 +168,8 @@ pub struct ArchiveVerification {
     pub recordings: Vec<RecordingVerdict>,
     /// How many have faults.
     pub faulty_count: usize,
+    /// What was mended before.
+    pub repaired: Vec<String>,
 }
 
 /// What a verification found of one recording.
@@ -204,19 +206,24 @@ impl ArchiveVerification {
         depth: Depth,
         now_ms: i64,
     ) -> Result<Self, InspectionError> {
-        Ok(Self::of(&checks(files, recording_id, depth, now_ms)?))
-    }
-
-    /// The verdicts on what was checked.
-    pub fn of(checks: &[RecordingCheck]) -> Self {
+        let checks = checks(files, recording_id, depth, now_ms)?;
         let recordings: Vec<_> = checks.iter().map(RecordingVerdict::new).collect();
         let faulty_count = recordings.iter().filter(|verdict| !verdict.faults.is_empty()).count();
-        Self { recordings, faulty_count }
+        Ok(Self { recordings, faulty_count, repaired: Vec::new() })
+    }
+
+    /// The same, after these repairs.
+    #[must_use]
+    pub fn repaired(self, repaired: Vec<String>) -> Self {
+        Self { repaired, ..self }
     }
 
     /// A line for each recording, and one for each fault and note.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
+        for repaired in &self.repaired {
+            let _ = writeln!(text, "mended: {repaired}");
+        }
         for verdict in &self.recordings {
             let word = if verdict.faults.is_empty() { "OK" } else { "FAULTY" };
             let _ = writeln!(

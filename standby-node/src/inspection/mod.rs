@@ -14,7 +14,7 @@ pub mod snapshot_report;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::file::archive_mark::{self, ArchiveMark};
-use consensus_tap::file::catalog::{self, Descriptor};
+use consensus_tap::file::catalog::{self, Record};
 use consensus_tap::file::cluster_mark::{self, ClusterMark};
 use consensus_tap::file::error_log::ErrorLog;
 use consensus_tap::file::node_state::{self, CandidateTerm};
@@ -23,7 +23,7 @@ use consensus_tap::file::recording_log::{self, RecordingLog, SnapshotSet};
 use crate::store::StoreError;
 use crate::store::catalog::Catalog;
 use crate::store::directory::Holder;
-use crate::store::durability::{DurabilityFile, DurableMark};
+use crate::store::durability::{self, DurabilityFile, DurableMark};
 use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile, NodeStateFile};
 use crate::store::recording_log::RecordingLogFile;
 use crate::store::segment::SegmentError;
@@ -143,7 +143,7 @@ impl NodeFiles {
 
     /// What survives a power cut, where the node keeps that.
     pub fn durable_mark(&self) -> Result<Option<DurableMark>, InspectionError> {
-        Ok(DurabilityFile::read(&self.cluster().join("durable-position.dat"))?)
+        Ok(DurabilityFile::read(&self.cluster().join(durability::FILE_NAME))?)
     }
 
     /// Whether a process uses these files now, as far as a look without the lock can tell: one of the mark files gives
@@ -171,17 +171,15 @@ impl NodeFiles {
     ///
     /// # Errors
     /// [`InspectionError::UnknownRecording`].
-    pub fn descriptor<'a>(
+    pub fn record<'a>(
         &self,
         catalog: &'a catalog::Catalog,
         recording_id: i64,
-    ) -> Result<&'a Descriptor, InspectionError> {
-        catalog.find(recording_id).map(|record| &record.descriptor).ok_or_else(|| {
-            InspectionError::UnknownRecording {
-                recording_log: self.recording_log_path(),
-                catalog: self.catalog_path(),
-                recording_id,
-            }
+    ) -> Result<&'a Record, InspectionError> {
+        catalog.find(recording_id).ok_or_else(|| InspectionError::UnknownRecording {
+            recording_log: self.recording_log_path(),
+            catalog: self.catalog_path(),
+            recording_id,
         })
     }
 

@@ -126,8 +126,8 @@ impl NodeReport {
         let log = match recording_log.last_term() {
             None => None,
             Some(term) => {
-                let descriptor = files.descriptor(&catalog, term.entry.recording_id)?;
-                let record = catalog.find(descriptor.recording_id).expect("just found");
+                let record = files.record(&catalog, term.entry.recording_id)?;
+                let descriptor = &record.descriptor;
                 let check = check_recording(
                     &files.archive(),
                     &files.catalog_path(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use consensus_tap::file::catalog::{Record, RecordState};
 use consensus_tap::file::segment::{
-    FrameHeader, GeometryError, RecordingGeometry, ScanEnd, last_frame_may_be_torn, scan,
+    FrameHeader, GeometryError, RecordingGeometry, Scan, ScanEnd, last_frame_may_be_torn, scan,
 };
 
 use crate::store::segment::{SegmentError, segment_bases};
@@ -27,6 +27,8 @@ pub enum Depth {
 pub struct RecordingCheck {
     /// Which recording.
     pub recording_id: i64,
+    /// Its shape, `None` where the catalog describes none.
+    pub geometry: Option<RecordingGeometry>,
     /// Whether it counts, by the catalog.
     pub state: RecordState,
     /// First position, by the catalog.
@@ -144,6 +146,7 @@ impl RecordingCheck {
     fn new(record: &Record) -> Self {
         Self {
             recording_id: record.descriptor.recording_id,
+            geometry: record.descriptor.geometry().ok(),
             state: record.state,
             start_position: record.descriptor.start_position,
             stop_position: record.descriptor.stop_position,
@@ -153,6 +156,22 @@ impl RecordingCheck {
             faults: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// The first fault that `--repair` cannot mend, else the first.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn into_first_fault(self) -> RecordingFault {
+        let (mut mendable, mut others): (Vec<_>, Vec<_>) =
+            self.faults.into_iter().partition(RecordingFault::is_repairable);
+        others.append(&mut mendable);
+        others.into_iter().next().expect("a check without an end has a fault")
+    }
+
+    fn count(&mut self, segment: Segment) -> Segment {
+        self.frame_count += segment.frame_count;
+        segment
     }
 
     fn with(mut self, fault: impl Into<RecordingFault>) -> Self {
@@ -198,13 +217,13 @@ pub fn check_recording(
         return check;
     };
     for &base in before.iter().filter(|_| depth == Depth::EverySegment) {
-        match read_frames(archive, &geometry, base, &mut check) {
+        match read_segment(archive, &geometry, base).map(|segment| check.count(segment)) {
             Ok(segment) if segment.found.end == ScanEnd::Full => {}
             Ok(segment) => return check.with(damaged(archive, &geometry, base, segment.found.stop_offset)),
             Err(fault) => return check.with(fault),
         }
     }
-    let segment = match read_frames(archive, &geometry, last, &mut check) {
+    let segment = match read_segment(archive, &geometry, last).map(|segment| check.count(segment)) {
         Ok(segment) if segment.found.end == ScanEnd::Damaged => {
             return check.with(damaged(archive, &geometry, last, segment.found.stop_offset));
         }
@@ -256,38 +275,42 @@ fn check_end(
     }
 }
 
-struct Segment {
-    bytes: Vec<u8>,
-    found: consensus_tap::file::segment::Scan,
+/// A copy of a segment, and what a walk over its frames found.
+pub(crate) struct Segment {
+    /// All its bytes.
+    pub(crate) bytes: Vec<u8>,
+    found: Scan,
+    frame_count: u64,
 }
 
-/// Reads a segment and walks its frames.
-fn read_frames(
+/// Reads a segment and walks its frames. It may be written at the same time, so it is not mapped.
+///
+/// # Errors
+/// [`RecordingFault`] when it cannot be read, or holds frames of another stream; where its frames end is in the result.
+pub(crate) fn read_segment(
     archive: &Path,
     geometry: &RecordingGeometry,
     base: i64,
-    check: &mut RecordingCheck,
 ) -> Result<Segment, RecordingFault> {
     let path = archive.join(geometry.segment_name(base));
-    let bytes = read_segment(&path, geometry.segment_length() as usize)?;
-    let mut foreign = None;
+    let bytes = read_whole(&path, geometry.segment_length() as usize)?;
+    let (mut frame_count, mut foreign) = (0, None);
     let found = scan(geometry, base, &bytes, geometry.first_frame_offset(base), |at| {
-        check.frame_count += 1;
+        frame_count += 1;
         let stream_id = bytes.get(at..).and_then(FrameHeader::parse).map(|frame| frame.stream_id);
         if let Some(found) = stream_id.filter(|found| *found != geometry.stream_id()) {
             foreign.get_or_insert((at, found));
         }
     });
     match foreign {
-        None => Ok(Segment { bytes, found }),
+        None => Ok(Segment { bytes, found, frame_count }),
         Some((offset, found)) => {
             Err(RecordingFault::Stream { path, offset, expected: geometry.stream_id(), found })
         }
     }
 }
 
-/// A copy of a segment: it may be written at the same time, so it is not mapped.
-fn read_segment(path: &Path, length: usize) -> Result<Vec<u8>, SegmentError> {
+fn read_whole(path: &Path, length: usize) -> Result<Vec<u8>, SegmentError> {
     let failed = |action| {
         let path = path.to_owned();
         move |source| SegmentError::Map(MapError::Io { action, path, source })

@@ -106,10 +106,10 @@ impl RecoveryPlan {
         };
         let Some(term) = recording_log.last_term() else { return Ok(plan) };
         let catalog = files.catalog()?;
-        let descriptor = files.descriptor(&catalog, term.entry.recording_id)?;
+        let record = files.record(&catalog, term.entry.recording_id)?;
+        let descriptor = &record.descriptor;
         let stop_position = match descriptor.stop_position {
             NULL_POSITION => {
-                let record = catalog.find(descriptor.recording_id).expect("just found");
                 let check = check_recording(
                     &files.archive(),
                     &files.catalog_path(),

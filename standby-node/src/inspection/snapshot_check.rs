@@ -152,20 +152,21 @@ struct SnapshotRecording {
 
 impl SnapshotRecording {
     fn open(files: &NodeFiles, catalog: &Catalog, recording_id: i64) -> Result<Self, SnapshotFault> {
-        let descriptor = files.descriptor(catalog, recording_id)?;
-        let record = catalog.find(recording_id).expect("just found");
+        let record = files.record(catalog, recording_id)?;
+        let descriptor = &record.descriptor;
         let (start_position, stop_position) = (descriptor.start_position, descriptor.stop_position);
         let check =
             check_recording(&files.archive(), &files.catalog_path(), record, Depth::EverySegment, false);
         // A segment that is missing behind the data troubles tools, not a loader.
-        if let Some(source) = check.faults.into_iter().find(|fault| !fault.is_repairable()) {
+        if !check.faults.iter().all(RecordingFault::is_repairable) {
+            let source = check.into_first_fault();
             return Err(SnapshotFault::Recording { recording_id, source });
         }
         if start_position != 0 || descriptor.is_active() {
             let path = files.catalog_path();
             return Err(SnapshotFault::Incomplete { path, recording_id, start_position, stop_position });
         }
-        let geometry = descriptor.geometry().expect("the check found it possible");
+        let geometry = check.geometry.expect("a recording without a fault has a shape");
         Ok(Self { archive: files.archive(), geometry, stop_position })
     }
 

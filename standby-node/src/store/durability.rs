@@ -49,6 +49,9 @@ pub enum Trust {
     Below(i64),
 }
 
+/// The file's name in the cluster directory.
+pub const FILE_NAME: &str = "durable-position.dat";
+
 impl DurabilityFile {
     /// Opens the file, or creates it without a mark.
     ///

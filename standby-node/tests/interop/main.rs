@@ -1,6 +1,7 @@
 //! Tests against real Java clusters, and of the support for them.
 
 mod access;
+mod cold_restore;
 mod commit_safety;
 mod failures;
 mod following;
@@ -9,6 +10,7 @@ mod full_disk;
 mod joining;
 mod loss;
 mod module_state;
+mod seed;
 mod smoke;
 mod support;
 mod versions;

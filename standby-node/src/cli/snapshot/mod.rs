@@ -8,12 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use self::take::TakeArgs;
-use super::output::{files, print, print_json};
+use super::output::{files, print, print_json, stopped};
 use crate::inspection::snapshot_report::{SnapshotList, SnapshotReport, SnapshotVerification};
-use crate::store::directory::NodeDirectory;
-use crate::store::mark::check_nobody_runs;
 use crate::store::recording_log::RecordingLogFile;
-use crate::sys::clock;
 
 /// Without a verb of its own, `snapshot` means `snapshot take`.
 #[derive(Args, Debug)]
@@ -122,9 +119,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode, String> {
 }
 
 fn invalidate(args: &SetArgs) -> Result<ExitCode, String> {
-    let now_ms = clock::epoch_ms();
-    let directory = NodeDirectory::open_stopped(&args.list.dir, now_ms).map_err(|error| error.to_string())?;
-    check_nobody_runs(&directory, now_ms).map_err(|error| error.to_string())?;
+    let _stopped = stopped(&args.list.dir)?;
     let files = files(&args.list.dir)?;
     let set = files.snapshot_set(args.list.services, args.log_position).map_err(|error| error.to_string())?;
     RecordingLogFile::open_or_create(&files.recording_log_path())

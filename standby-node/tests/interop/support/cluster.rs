@@ -1,6 +1,6 @@
 //! A Java cluster on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -73,6 +73,23 @@ impl Cluster {
     /// # Panics
     /// If a member does not come up.
     pub(crate) fn start_each(config: ClusterConfig, flags_of: impl Fn(u16, u16) -> Vec<String>) -> Self {
+        let cluster = Self::prepare(config, flags_of);
+        cluster.launch(&["--clean"]);
+        cluster
+    }
+
+    /// Starts all members on what `fill` puts into the directory of each, which is not made yet.
+    ///
+    /// # Panics
+    /// If a member does not come up.
+    pub(crate) fn start_on(config: ClusterConfig, fill: impl Fn(&Path)) -> Self {
+        let cluster = Self::prepare(config, |_, _| Vec::new());
+        cluster.members.iter().for_each(|member| fill(member.dir()));
+        cluster.launch(&[]);
+        cluster
+    }
+
+    fn prepare(config: ClusterConfig, flags_of: impl Fn(u16, u16) -> Vec<String>) -> Self {
         let scratch = Arc::new(Scratch::new(&config.test));
         let ports = Ports::allocate(config.members);
         let member = |id| {
@@ -81,14 +98,16 @@ impl Cluster {
             member
         };
         let members = (0..config.members).map(member).collect();
-        let cluster = Self { config, members, ports, scratch };
-        for member in &cluster.members {
-            member.launch(&["--clean"]);
+        Self { config, members, ports, scratch }
+    }
+
+    fn launch(&self, flags: &[&str]) {
+        for member in &self.members {
+            member.launch(flags);
         }
-        for member in &cluster.members {
+        for member in &self.members {
             member.await_ready();
         }
-        cluster
     }
 
     pub(crate) fn config(&self) -> &ClusterConfig {

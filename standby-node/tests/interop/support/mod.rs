@@ -23,6 +23,7 @@ pub(crate) mod cluster;
 pub(crate) mod control_toggle;
 pub(crate) mod ending;
 pub(crate) mod faults;
+pub(crate) mod files;
 pub(crate) mod in_process;
 pub(crate) mod java;
 pub(crate) mod ports;

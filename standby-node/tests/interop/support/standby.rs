@@ -11,7 +11,8 @@ use super::cluster::Cluster;
 use super::process::Process;
 use super::scratch::Scratch;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_standby-node");
+/// The shipped binary.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_standby-node");
 
 /// A standby in a directory of its own. Dropping it kills it.
 pub(crate) struct Standby {
