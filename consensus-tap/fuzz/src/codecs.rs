@@ -93,7 +93,12 @@ pub fn ingress_message(bytes: &[u8]) {
 pub fn archive_request(bytes: &[u8]) {
     use ArchiveRequest as M;
     same_again!(ArchiveRequest::decode, bytes, out,
+        M::Connect(message) => message.encode(out),
         M::AuthConnect(message) => message.encode(out),
+        M::StopAllReplays(message) => message.encode(out),
+        M::ReplayToken(message) => message.encode(out),
+        M::ListRecordingsForUri(message) => message.encode(out),
+        M::ListRecordingSubscriptions(message) => message.encode(out),
         M::ChallengeResponse(message) => message.encode(out),
         M::ArchiveId(message) => message.encode(out),
         M::KeepAlive(message) => message.encode(out),
@@ -108,7 +113,8 @@ pub fn archive_request(bytes: &[u8]) {
         M::StartPosition(message) => message.encode(out),
         M::StopPosition(message) => message.encode(out),
         M::MaxRecordedPosition(message) => message.encode(out),
-        M::Unknown(_) => {},
+        // Of these, only what an answer needs is read.
+        M::Change(_) | M::Unknown(_) => {},
     );
 }
 

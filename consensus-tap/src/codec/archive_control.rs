@@ -12,9 +12,10 @@ mod responses;
 pub use error_code::ArchiveErrorCode;
 pub use requests::{
     ArchiveIdRequest, ArchiveRequest, AuthConnectRequest, BoundedReplayRequest, ChallengeResponse,
-    CloseSessionRequest, FindLastMatchingRecordingRequest, KeepAliveRequest, ListRecordingRequest,
+    ChangeRequest, CloseSessionRequest, ConnectRequest, FindLastMatchingRecordingRequest, KeepAliveRequest,
+    ListRecordingRequest, ListRecordingSubscriptionsRequest, ListRecordingsForUriRequest,
     ListRecordingsRequest, MaxRecordedPositionRequest, RecordingPositionRequest, ReplayRequest,
-    StartPositionRequest, StopPositionRequest, StopReplayRequest,
+    ReplayTokenRequest, StartPositionRequest, StopAllReplaysRequest, StopPositionRequest, StopReplayRequest,
 };
 pub use responses::{
     ArchiveResponse, Challenge, ControlResponse, ControlResponseCode, Ping, RecordingDescriptor,

@@ -7,6 +7,8 @@ use crate::codec::sbe::{DecodeError, Message};
 /// A message of a control stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ArchiveRequest<'a> {
+    /// Opens a control session, as clients did before they had credentials.
+    Connect(ConnectRequest<'a>),
     /// Opens a control session.
     AuthConnect(AuthConnectRequest<'a>),
     /// Answers a challenge.
@@ -23,12 +25,20 @@ pub enum ArchiveRequest<'a> {
     BoundedReplay(BoundedReplayRequest<'a>),
     /// Stops a replay.
     StopReplay(StopReplayRequest),
+    /// Stops all replays of a recording.
+    StopAllReplays(StopAllReplaysRequest),
+    /// Asks for a token, so that a replay may be asked for from another publication.
+    ReplayToken(ReplayTokenRequest),
     /// Asks for descriptors from an id on.
     ListRecordings(ListRecordingsRequest),
+    /// Asks for descriptors of one stream from an id on.
+    ListRecordingsForUri(ListRecordingsForUriRequest<'a>),
     /// Asks for one descriptor.
     ListRecording(ListRecordingRequest),
     /// Asks for the newest recording of a stream.
     FindLastMatching(FindLastMatchingRecordingRequest<'a>),
+    /// Asks for recording subscriptions.
+    ListRecordingSubscriptions(ListRecordingSubscriptionsRequest<'a>),
     /// Asks how far an active recording is.
     RecordingPosition(RecordingPositionRequest),
     /// Asks where a recording begins.
@@ -37,6 +47,8 @@ pub enum ArchiveRequest<'a> {
     StopPosition(StopPositionRequest),
     /// Asks how far a recording is, active or not.
     MaxRecordedPosition(MaxRecordedPositionRequest),
+    /// Asks for something that would change an archive.
+    Change(ChangeRequest),
     /// A template that is not known here; answer nothing and count it.
     Unknown(u16),
 }
@@ -50,6 +62,7 @@ impl<'a> ArchiveRequest<'a> {
         let message = Message::parse(bytes)?;
         check_schema(&message)?;
         Ok(match message.header.template_id {
+            ConnectRequest::TEMPLATE_ID => Self::Connect(ConnectRequest::decode(&message)?),
             AuthConnectRequest::TEMPLATE_ID => Self::AuthConnect(AuthConnectRequest::decode(&message)?),
             ChallengeResponse::TEMPLATE_ID => Self::ChallengeResponse(ChallengeResponse::decode(&message)?),
             ArchiveIdRequest::TEMPLATE_ID => Self::ArchiveId(ArchiveIdRequest::decode(&message)?),
@@ -58,6 +71,16 @@ impl<'a> ArchiveRequest<'a> {
             ReplayRequest::TEMPLATE_ID => Self::Replay(ReplayRequest::decode(&message)?),
             BoundedReplayRequest::TEMPLATE_ID => Self::BoundedReplay(BoundedReplayRequest::decode(&message)?),
             StopReplayRequest::TEMPLATE_ID => Self::StopReplay(StopReplayRequest::decode(&message)?),
+            StopAllReplaysRequest::TEMPLATE_ID => {
+                Self::StopAllReplays(StopAllReplaysRequest::decode(&message)?)
+            }
+            ReplayTokenRequest::TEMPLATE_ID => Self::ReplayToken(ReplayTokenRequest::decode(&message)?),
+            ListRecordingsForUriRequest::TEMPLATE_ID => {
+                Self::ListRecordingsForUri(ListRecordingsForUriRequest::decode(&message)?)
+            }
+            ListRecordingSubscriptionsRequest::TEMPLATE_ID => {
+                Self::ListRecordingSubscriptions(ListRecordingSubscriptionsRequest::decode(&message)?)
+            }
             ListRecordingsRequest::TEMPLATE_ID => {
                 Self::ListRecordings(ListRecordingsRequest::decode(&message)?)
             }
@@ -73,8 +96,68 @@ impl<'a> ArchiveRequest<'a> {
             MaxRecordedPositionRequest::TEMPLATE_ID => {
                 Self::MaxRecordedPosition(MaxRecordedPositionRequest::decode(&message)?)
             }
-            template_id => Self::Unknown(template_id),
+            template_id => match ChangeRequest::decode(&message) {
+                Some(request) => Self::Change(request),
+                None => Self::Unknown(template_id),
+            },
         })
+    }
+}
+
+/// A request that would make an archive record, or change what it has. Only what an answer needs is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ChangeRequest {
+    /// What is asked for, in words.
+    pub name: &'static str,
+    /// The control session.
+    pub control_session_id: i64,
+    /// What the answer will carry.
+    pub correlation_id: i64,
+}
+
+impl ChangeRequest {
+    /// Template ids and what they ask for. Later versions of a request have an id of their own.
+    const NAMES: [(u16, &'static str); 19] = [
+        (4, "start recording"),
+        (5, "stop recording"),
+        (11, "extend recording"),
+        (13, "truncate recording"),
+        (14, "stop recording subscription"),
+        (50, "replicate"),
+        (51, "stop replication"),
+        (53, "detach segments"),
+        (54, "delete detached segments"),
+        (55, "purge segments"),
+        (56, "attach segments"),
+        (57, "migrate segments"),
+        (62, "replicate"),
+        (63, "start recording"),
+        (64, "extend recording"),
+        (65, "stop recording by identity"),
+        (66, "replicate"),
+        (104, "purge recording"),
+        (107, "update channel"),
+    ];
+
+    fn decode(message: &Message<'_>) -> Option<Self> {
+        let template_id = message.header.template_id;
+        let (_, name) = Self::NAMES.into_iter().find(|(id, _)| *id == template_id)?;
+        Some(Self { name, control_session_id: message.i64(0), correlation_id: message.i64(8) })
+    }
+}
+
+sbe_message! {
+    /// Opens a control session without credentials: what clients sent before Aeron 1.24.
+    ConnectRequest<'a> = 2 of ARCHIVE_SCHEMA, block 16 {
+        /// What the answer will carry.
+        correlation_id: i64,
+        /// The stream that the client reads.
+        response_stream_id: i32,
+        /// The client's protocol version; null before schema version 2.
+        version: SemanticVersion,
+    } var {
+        /// The channel that the client reads. The archive's publication uses its `session-id`.
+        response_channel: &'a str;
     }
 }
 
@@ -295,5 +378,69 @@ sbe_message! {
         correlation_id: i64,
         /// The recording.
         recording_id: i64,
+    }
+}
+
+sbe_message! {
+    /// Stops every replay of a recording; no error if there is none.
+    StopAllReplaysRequest = 19 of ARCHIVE_SCHEMA, block 24 {
+        /// The control session.
+        control_session_id: i64,
+        /// What the answer will carry.
+        correlation_id: i64,
+        /// The recording; -1 for all.
+        recording_id: i64,
+    }
+}
+
+sbe_message! {
+    /// Asks for a token for replays to response channels.
+    ReplayTokenRequest = 105 of ARCHIVE_SCHEMA, block 24 {
+        /// The control session.
+        control_session_id: i64,
+        /// What the answer will carry.
+        correlation_id: i64,
+        /// The recording.
+        recording_id: i64,
+    }
+}
+
+sbe_message! {
+    /// Asks for descriptors of one stream in order of their ids.
+    ListRecordingsForUriRequest<'a> = 9 of ARCHIVE_SCHEMA, block 32 {
+        /// The control session.
+        control_session_id: i64,
+        /// What the answer will carry.
+        correlation_id: i64,
+        /// First id to list, present or not.
+        from_recording_id: i64,
+        /// Most descriptors to send.
+        record_count: i32,
+        /// The stream that was recorded.
+        stream_id: i32,
+    } var {
+        /// What the original channel must contain, byte for byte.
+        channel: &'a str;
+    }
+}
+
+sbe_message! {
+    /// Asks which streams are being recorded.
+    ListRecordingSubscriptionsRequest<'a> = 17 of ARCHIVE_SCHEMA, block 32 {
+        /// The control session.
+        control_session_id: i64,
+        /// What the answer will carry.
+        correlation_id: i64,
+        /// How many to leave out.
+        pseudo_index: i32,
+        /// Most descriptors to send.
+        subscription_count: i32,
+        /// Whether `stream_id` counts: 1 for yes.
+        apply_stream_id: i32,
+        /// The stream.
+        stream_id: i32,
+    } var {
+        /// What the channel must contain, byte for byte.
+        channel: &'a str;
     }
 }
