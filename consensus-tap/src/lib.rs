@@ -2,8 +2,8 @@
 //!
 //! No socket, file, clock or thread is touched here (the crate's `clippy.toml` holds it to that), so one
 //! seed can replay a bad night. Dependencies within the crate point one way:
-//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive, tap, serving`, and
-//! `wire, codec <- log <- module`; `file` stands alone.
+//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive <- tap, serving`, and
+//! `wire, codec <- log <- module`; `authentication`, `file` and `random` stand alone.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

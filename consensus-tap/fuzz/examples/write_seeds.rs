@@ -6,7 +6,12 @@
 use std::fs;
 use std::path::Path;
 
-use consensus_tap::codec::archive_control::{ARCHIVE_PROTOCOL_VERSION, ControlResponse, ControlResponseCode};
+use consensus_tap::codec::archive_control::{
+    ARCHIVE_PROTOCOL_VERSION, ArchiveIdRequest, AuthConnectRequest, BoundedReplayRequest,
+    CloseSessionRequest, ControlResponse, ControlResponseCode, KeepAliveRequest, ListRecordingRequest,
+    ListRecordingsForUriRequest, ListRecordingsRequest, MaxRecordedPositionRequest, REPLAY_ALL_AND_FOLLOW,
+    ReplayRequest, StopAllReplaysRequest, StopReplayRequest,
+};
 use consensus_tap::codec::consensus::{ANY_LOG_POSITION, BackupQuery, HeartbeatRequest};
 use consensus_tap::codec::log::{
     CloseReason, ClusterAction, ClusterActionRequest, ClusterTimeUnit, NewLeadershipTermEvent,
@@ -39,6 +44,7 @@ fn main() {
     files();
     recordings();
     scripts();
+    archive_server();
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
@@ -532,4 +538,102 @@ impl Stream {
         self.bytes.extend_from_slice(payload);
         self.bytes.resize(self.bytes.len() - length + align(length), 0);
     }
+}
+
+/// Clients of an archive. The session id is filled in by the target, at odd steps.
+fn archive_server() {
+    const REQUEST: u8 = 1;
+    const QUARTER_SECOND: u8 = 192;
+    const THREE_SECONDS: u8 = 240;
+    let (control_session_id, correlation_id) = (0, 9);
+    let message = |encode: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        bytes
+    };
+    let replay = |recording_id, replay_channel| ReplayRequest {
+        control_session_id,
+        correlation_id,
+        recording_id,
+        position: 64,
+        length: REPLAY_ALL_AND_FOLLOW,
+        replay_stream_id: 33,
+        file_io_max_length: -1,
+        replay_token: -1,
+        replay_channel,
+    };
+    let list =
+        ListRecordingsRequest { control_session_id, correlation_id, from_recording_id: 0, record_count: 5 };
+    let list_for_uri = ListRecordingsForUriRequest {
+        control_session_id,
+        correlation_id,
+        from_recording_id: 0,
+        record_count: 5,
+        stream_id: 100,
+        channel: "alias",
+    };
+    let mut asked = Vec::new();
+    for request in [
+        message(&|out| KeepAliveRequest { control_session_id, correlation_id: -1 }.encode(out)),
+        message(&|out| ArchiveIdRequest { control_session_id, correlation_id }.encode(out)),
+        message(&|out| list.encode(out)),
+        message(&|out| list_for_uri.encode(out)),
+        message(&|out| {
+            ListRecordingRequest { control_session_id, correlation_id, recording_id: 1 }.encode(out);
+        }),
+        message(&|out| {
+            MaxRecordedPositionRequest { control_session_id, correlation_id, recording_id: 2 }.encode(out);
+        }),
+        // Start recording, which is refused.
+        vec![
+            24, 0, 4, 0, 101, 0, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0,
+        ],
+        message(&|out| CloseSessionRequest { control_session_id }.encode(out)),
+    ] {
+        block(&mut asked, REQUEST, &request);
+    }
+    write("archive_server", "asked", &asked);
+
+    let channel = "aeron:udp?endpoint=127.0.0.1:2";
+    let mut replayed = Vec::new();
+    block(&mut replayed, REQUEST, &message(&|out| replay(1, channel).encode(out)));
+    block(&mut replayed, REQUEST, &message(&|out| replay(2, channel).encode(out)));
+    replayed.extend([QUARTER_SECOND, QUARTER_SECOND]);
+    let bounded = BoundedReplayRequest {
+        control_session_id,
+        correlation_id,
+        recording_id: 2,
+        position: -1,
+        length: 1_000,
+        limit_counter_id: 7,
+        replay_stream_id: 33,
+        file_io_max_length: 4096,
+        replay_token: -1,
+        replay_channel: "aeron:udp?endpoint=127.0.0.1:2|session-id=8|linger=1s|eos=false",
+    };
+    block(&mut replayed, REQUEST, &message(&|out| bounded.encode(out)));
+    let stop = StopReplayRequest { control_session_id, correlation_id, replay_session_id: 1 << 32 };
+    block(&mut replayed, REQUEST, &message(&|out| stop.encode(out)));
+    let stop_all = StopAllReplaysRequest { control_session_id, correlation_id, recording_id: -1 };
+    block(&mut replayed, REQUEST, &message(&|out| stop_all.encode(out)));
+    replayed.push(THREE_SECONDS);
+    block(&mut replayed, REQUEST, &message(&|out| replay(1, "aeron:udp?endpoint=127.0.0.1:9").encode(out)));
+    replayed.extend([THREE_SECONDS, THREE_SECONDS]);
+    write("archive_server", "replayed", &replayed);
+
+    let connect = |response_channel| AuthConnectRequest {
+        correlation_id,
+        response_stream_id: 20,
+        version: ARCHIVE_PROTOCOL_VERSION,
+        response_channel,
+        encoded_credentials: Secret(b"u:p"),
+        client_info: "name=x",
+    };
+    let mut connected = Vec::new();
+    for response_channel in [channel, "aeron:udp?endpoint=127.0.0.1:2|session-id=5", "aeron:ipc", channel] {
+        block(&mut connected, 0, &message(&|out| connect(response_channel).encode(out)));
+    }
+    connected.extend([THREE_SECONDS, THREE_SECONDS]);
+    write("archive_server", "connected", &connected);
 }

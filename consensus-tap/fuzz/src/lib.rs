@@ -14,6 +14,7 @@
 //! is kept beside them, under a name that says what it broke.
 #![forbid(unsafe_code)]
 
+mod archive_server;
 mod codecs;
 mod conversation;
 mod files;
@@ -24,6 +25,7 @@ mod streams;
 mod texts;
 mod wire;
 
+pub use archive_server::archive_server;
 pub use codecs::*;
 pub use conversation::tap_conversation;
 pub use files::*;
@@ -87,6 +89,7 @@ targets! {
     archive_client: "archive/client.rs", "archive/client/responses.rs";
     consensus_server: "serving/consensus_server.rs";
     announcer: "serving/announcer.rs";
+    archive_server: "archive/server/mod.rs", "serving/mod.rs";
     endpoint: "endpoint/mod.rs", "image/mod.rs", "publication/mod.rs";
     tap_datagrams: "tap/mod.rs";
     tap_conversation: "tap/sourcing.rs", "tap/following.rs", "tap/source.rs";

@@ -148,6 +148,10 @@ impl SendQueue {
         self.messages.front().map(|(_, bytes)| bytes.as_slice())
     }
 
+    pub(super) fn front_correlation_id(&self) -> Option<i64> {
+        self.messages.front().map(|(correlation_id, _)| *correlation_id)
+    }
+
     pub(super) fn pop(&mut self) {
         if let Some((_, buffer)) = self.messages.pop_front() {
             self.recycle(buffer);

@@ -141,6 +141,14 @@ impl Endpoint {
         self.publications.get(id.0).map_or(PublicationState::Closed, Publication::state)
     }
 
+    /// Whether some publication sends a session of a stream to `to`, also one that takes leave. Receivers there
+    /// could not tell another one from it.
+    pub fn is_session_in_use(&self, stream_id: i32, session_id: i32, to: SocketAddr) -> bool {
+        let mut publications = self.publications.iter();
+        publications
+            .any(|(_, publication)| publication.is_of(stream_id, session_id) && publication.sends_to(to))
+    }
+
     /// Where a publication's next message begins; `None` once it is gone.
     pub fn publication_position(&self, id: PublicationId) -> Option<i64> {
         self.publications.get(id.0).map(Publication::position)

@@ -228,6 +228,11 @@ impl Header {
     }
 }
 
+/// Bytes that a descriptor of `length` bytes takes in a catalog of ours, its padding included.
+pub fn padded_descriptor_length(length: usize) -> usize {
+    (RECORD_HEADER_LENGTH + length).next_multiple_of(ALIGNMENT as usize) - RECORD_HEADER_LENGTH
+}
+
 impl Descriptor {
     /// The bytes of a record that holds this, header included, padded to `alignment` bytes.
     ///

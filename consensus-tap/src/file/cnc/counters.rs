@@ -8,6 +8,10 @@ pub const RECORDING_POSITION: i32 = 100;
 pub const ARCHIVE_ERRORS: i32 = 101;
 /// Control sessions of an archive, how many; key: archive id.
 pub const ARCHIVE_CONTROL_SESSIONS: i32 = 102;
+/// Bytes that replays of an archive have read; key: archive id.
+pub const ARCHIVE_REPLAYED_BYTES: i32 = 109;
+/// Replays of an archive, how many; key: archive id.
+pub const ARCHIVE_REPLAY_SESSIONS: i32 = 112;
 
 /// State of the consensus module: INIT 0, ACTIVE 1, SUSPENDED 2, SNAPSHOT 3, QUITTING 4, TERMINATING 5, CLOSED 6.
 pub const CONSENSUS_MODULE_STATE: i32 = 200;
