@@ -4,17 +4,21 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use consensus_tap::archive::server::ArchiveServerConfig;
 use consensus_tap::channel::HostPort;
 use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::cluster_mark::ClusterMark;
 use consensus_tap::file::cnc::counters as kind;
 use consensus_tap::module::ConsensusModuleState;
+use consensus_tap::serving::Serving;
 use consensus_tap::tap::Tap;
 use rtrb::RingBuffer;
 use service_api::host::ServiceDriver;
 use service_api::{ClusteredService, MemberId, ServiceError, ServiceId, StatusFields};
 
 use crate::agent::Agent;
+use crate::agent::archive::Archive;
+use crate::agent::backlog::Backlog;
 use crate::agent::conductor::{Conductor, ConductorRings, ModuleStateRequest};
 use crate::agent::emission_ring::emission_ring;
 use crate::agent::log_ring::log_ring;
@@ -22,13 +26,13 @@ use crate::agent::module_follower::ModuleFollower;
 use crate::agent::receiver::Receiver;
 use crate::agent::runner::RunnerError;
 use crate::agent::service::ServiceAgent;
-use crate::agent::storage::Storage;
+use crate::agent::storage::{SocketFamilies, Storage};
 use crate::config::{Layout, NodeConfig, SERVICES_MAX};
 use crate::net::Offload;
 use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
 use crate::signs_of_life::SignsOfLife;
 use crate::starting::Starting;
-use crate::status::{BackupSchedule, FiguresError, ReceiverGauges, ServiceGauges};
+use crate::status::{ArchiveGauges, BackupSchedule, FiguresError, ReceiverGauges, ServiceGauges};
 use crate::store::cnc::{CncError, CncFile, CncSettings};
 use crate::store::counters::CountersFull;
 use crate::store::directory::NodeDirectory;
@@ -142,6 +146,11 @@ pub fn launch(
     }
     let local_addr = socket.local_addr();
     let io = config.network.open(socket, Offload::default())?;
+    let archive_socket =
+        NetworkSocket::open("archive_endpoint", &config.archive_endpoint.to_string(), buffers)?;
+    let archive_addr = archive_socket.local_addr();
+    let archive_io = config.network.open(archive_socket, Offload::default())?;
+    let archive_id = i64::from(config.member_id);
     let level = config.file_sync_level;
     let history = History::open(&directory, level)?;
 
@@ -164,8 +173,11 @@ pub fn launch(
     let archive_mark = ArchiveMarkFile::activate(
         &directory,
         ArchiveMark {
-            archive_id: i64::from(config.member_id),
-            control_channel: format!("aeron:udp?endpoint={}", config.bind_endpoint),
+            archive_id,
+            control_channel: format!(
+                "aeron:udp?endpoint={}",
+                config.archive_endpoint.with_port(archive_addr.port())
+            ),
             local_control_channel: "aeron:ipc?term-length=64k".to_owned(),
             aeron_directory,
             ..ArchiveMark::default()
@@ -183,6 +195,8 @@ pub fn launch(
 
     let (command_producer, command_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (request_producer, request_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (archive_command_producer, archive_command_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (archive_request_producer, archive_request_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (job_producer, job_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (reply_producer, reply_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (state_sender, state_receiver) = mpsc::channel();
@@ -228,7 +242,29 @@ pub fn launch(
     let durable_position = counters.allocate_kind(&kind::DURABLE_POSITION, config.cluster_id, None)?;
     let sync_interval = (level == SyncLevel::None).then_some(config.sync_interval);
 
+    let serving = Serving::new(
+        ArchiveServerConfig {
+            archive_id,
+            control_stream_id: config.tap.archive_control_stream_id,
+            session_count_max: config.control_session_count_max,
+            replay_count_max: config.replay_count_max,
+            limit_counter_id: gauges.commit_position_counter_id(),
+            seed: entropy(),
+            ..ArchiveServerConfig::default()
+        },
+        Box::new(config.archive_secrets.clone()),
+        entropy() as i64,
+    );
+    let archive_gauges = ArchiveGauges::allocate(&mut counters, archive_id)?;
+
     let agents = Agents {
+        archive: Box::new(Archive::new(
+            serving,
+            archive_io,
+            archive_command_consumer,
+            archive_request_producer,
+            archive_gauges,
+        )),
         receiver: Box::new(Receiver::new(tap, io, command_consumer, request_producer, log_senders, gauges)),
         services: service_agents,
         conductor: Box::new(Conductor::new(
@@ -238,8 +274,10 @@ pub fn launch(
             life,
             backup,
             ConductorRings {
-                commands: command_producer,
+                commands: Backlog::new(command_producer),
                 requests: request_consumer,
+                archive_commands: Backlog::new(archive_command_producer),
+                archive_requests: archive_request_consumer,
                 jobs: job_producer,
                 replies: reply_consumer,
                 starts,
@@ -251,11 +289,14 @@ pub fn launch(
             reply_producer,
             durable_position,
             sync_interval,
-            local_addr.is_ipv6(),
+            SocketFamilies {
+                receiver_is_ipv6: local_addr.is_ipv6(),
+                archive_is_ipv6: archive_addr.is_ipv6(),
+            },
         )),
     };
     tracing::info!(
-        dir = %config.dir.display(), %local_addr, layout = ?config.layout, network = %config.network,
+        dir = %config.dir.display(), %local_addr, %archive_addr, layout = ?config.layout, network = %config.network,
         services = config.services.join(","), "started"
     );
     let threads = Threads::start(agents, &config)?;

@@ -3,8 +3,10 @@
 //! ```text
 //!                    commands 64                     jobs 64
 //!   receiver  <──────────────────────  conductor ──────────────> storage
-//!      │  └─────────────────────────────>  ^ ^  <────────────────── ┘
-//!      │             requests 64           │ │       replies 64
+//!      │  └─────────────────────────────>  ^ ^ ^ <────────────────── ┘
+//!      │             requests 64           │ │ │     replies 64
+//!      │                                   │ │ └─ requests 64 ── archive
+//!      │                                   │ │    commands 64 ──>  (commands the other way)
 //!      │                                   │ │ emissions 4 buffers
 //!      │  log ends 1,024                   │ └──────────────── service-N
 //!      ├───────────────────────────────────┘ ──── start 1 ────>  ^
@@ -33,6 +35,8 @@ pub const EMISSION_BUFFER_COUNT: usize = 4;
 pub const CONTROL_RING_CAPACITY: usize = 64;
 /// A cycle longer than this is counted as a stall.
 const CYCLE_THRESHOLD: Duration = Duration::from_millis(10);
+/// Others wait for what is served, but not on a core of its own.
+const ARCHIVE_IDLE: IdleStrategy = IdleStrategy::BACKOFF;
 /// The conductor's work is not urgent to the microsecond.
 const CONDUCTOR_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
 /// Neither is the disk's.
@@ -43,6 +47,8 @@ const STORAGE_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1))
 pub struct Agents {
     /// Drives the tap.
     pub receiver: Box<dyn Agent + Send>,
+    /// Drives what is served to others.
+    pub archive: Box<dyn Agent + Send>,
     /// One for each service, by service id.
     pub services: Vec<Box<dyn Agent + Send>>,
     /// Files, module state, counters.
@@ -123,7 +129,8 @@ impl Drop for Threads {
 type Stage = Vec<(RunnerConfig, Box<dyn Agent + Send>)>;
 
 fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
-    let Agents { receiver, services, conductor, storage } = agents;
+    let Agents { receiver, archive, services, conductor, storage } = agents;
+    let archive = vec![thread(archive, "archive", None, ARCHIVE_IDLE)];
     let storage = vec![thread(storage, "storage", None, STORAGE_IDLE)];
     match config.layout {
         Layout::Dedicated => {
@@ -132,6 +139,7 @@ fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
                 thread(service, &format!("service-{id}"), core, config.idle)
             });
             vec![
+                archive,
                 vec![thread(receiver, "receiver", config.receiver_core, config.idle)],
                 services.collect(),
                 vec![thread(conductor, "conductor", None, CONDUCTOR_IDLE)],
@@ -144,7 +152,7 @@ fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
             all.extend(services);
             all.push(receiver);
             let shared = Box::new(CompositeAgent::new(all));
-            vec![vec![thread(shared, "standby", config.receiver_core, config.idle)], storage]
+            vec![archive, vec![thread(shared, "standby", config.receiver_core, config.idle)], storage]
         }
     }
 }

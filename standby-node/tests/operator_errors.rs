@@ -118,6 +118,7 @@ fn a_wrong_value_is_named_with_its_key_and_what_would_be_right() {
         (["--replay-start", "now"], ["replay_start", "now", "latest-snapshot"]),
         (["--receive-window", "1k"], ["receive_window", "1024", "64k"]),
         (["--response-endpoint", "nowhere"], ["response_endpoint", "nowhere", "host:port"]),
+        (["--archive-endpoint", "nowhere"], ["archive_endpoint", "nowhere", "host:port"]),
         (["--audit-ballast", "7"], ["audit_ballast", "7", "multiple of 8"]),
         (["--host", "0.0.0.0"], ["host", "0.0.0.0", "response_endpoint"]),
         (["--host", "10.0.0.7:9100"], ["host", "10.0.0.7:9100", "without a port"]),
@@ -136,6 +137,9 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("host", "\"10.0.0.7:9100\""),
     ("port", "70000"),
     ("response_endpoint", "\"nowhere\""),
+    ("archive_endpoint", "\"nowhere\""),
+    ("max_concurrent_replays", "0"),
+    ("max_control_sessions", "70000"),
     ("endpoint_map", "[\"a:1=b\"]"),
     ("member_id", "99999999999"),
     ("cluster_id", "1.5"),
@@ -166,7 +170,15 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("audit_ballast", "7"),
 ];
 /// Keys that take any text or path.
-const ANY_TEXT: &[&str] = &["dir", "aeron_dir", "credentials", "challenge_answer", "archive_credentials"];
+const ANY_TEXT: &[&str] = &[
+    "dir",
+    "aeron_dir",
+    "credentials",
+    "challenge_answer",
+    "archive_credentials",
+    "archive_server_credentials",
+    "archive_server_challenge_answer",
+];
 
 #[test]
 fn a_wrong_value_of_any_key_is_refused_by_flag_and_by_file_alike() {

@@ -1,18 +1,22 @@
 //! The control agent: opens recordings, keeps recording.log and the module's state, passes requests on, gives signs
 //! of life. It may write files, never wait for a disk or a name.
 
-use std::sync::mpsc;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
 
 use consensus_tap::archive::Recording;
+use consensus_tap::channel::HostPort;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
 use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
 use rtrb::{Consumer, Producer};
 
+use super::archive::{ArchiveCommand, ArchiveRequest};
+use super::backlog::Backlog;
 use super::fetched_snapshots::{FetchedSnapshots, RecordedSet};
 use super::module_follower::ModuleFollower;
 use super::receiver::{ReceiverCommand, ReceiverRequest};
-use super::storage::{ServedLog, StorageJob, StorageReply};
+use super::storage::{Asker, ServedLog, StorageJob, StorageReply};
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
 use crate::service_start::ServiceStart;
@@ -33,9 +37,13 @@ pub type ModuleStateRequest = mpsc::SyncSender<Option<ConsensusModuleState>>;
 #[derive(Debug)]
 pub struct ConductorRings {
     /// To the receiver.
-    pub commands: Producer<ReceiverCommand>,
+    pub commands: Backlog<ReceiverCommand>,
     /// From the receiver.
     pub requests: Consumer<ReceiverRequest>,
+    /// To the archive agent.
+    pub archive_commands: Backlog<ArchiveCommand>,
+    /// From the archive agent.
+    pub archive_requests: Consumer<ArchiveRequest>,
     /// To the storage agent.
     pub jobs: Producer<StorageJob>,
     /// From the storage agent.
@@ -56,8 +64,6 @@ pub struct Conductor {
     /// Where newer snapshots of the members are fetched.
     backup: Option<BackupSchedule>,
     rings: ConductorRings,
-    /// Commands that found no room, in order.
-    waiting: Vec<ReceiverCommand>,
     fetched: FetchedSnapshots,
     /// A log to be opened once the snapshots that it begins with are entered.
     waiting_log: Option<(i64, Recording)>,
@@ -87,7 +93,6 @@ impl Conductor {
             life,
             backup,
             rings,
-            waiting: Vec::new(),
             fetched: FetchedSnapshots::default(),
             waiting_log: None,
             log: None,
@@ -126,10 +131,7 @@ impl Conductor {
     fn on_action(&mut self, action: TapAction) -> Result<(), AgentError> {
         match action {
             TapAction::Resolve { token, endpoint } => {
-                // As many jobs wait as the receiver has requests, so there is room.
-                if self.rings.jobs.push(StorageJob::Resolve { token, endpoint }).is_err() {
-                    self.command(ReceiverCommand::Resolved { token, address: None });
-                }
+                self.resolve(Asker::Receiver(token), endpoint);
             }
             // Asked for before the tap heard that following has ended.
             TapAction::OpenSnapshot { .. } | TapAction::OpenLog { .. } if self.failed => {}
@@ -190,6 +192,7 @@ impl Conductor {
             match self.history.publish_snapshots(&rows, &recordings) {
                 Ok(set) => {
                     tracing::info!(position = set.log_position, "snapshots of the members recorded");
+                    self.serve_recordings();
                     if let Some(backup) = &self.backup {
                         backup.on_retrieved();
                     }
@@ -226,14 +229,43 @@ impl Conductor {
             tail_end,
         })));
         self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer: Box::new(writer) });
+        self.serve_recordings();
         Ok(())
+    }
+
+    /// The archive serves what there is now. To be called whenever catalog or log changed.
+    fn serve_recordings(&mut self) {
+        let list = self.history.recordings(self.log.as_ref());
+        self.rings.archive_commands.push(ArchiveCommand::Serve(Arc::new(list)));
+    }
+
+    fn on_archive_request(&mut self, request: ArchiveRequest) {
+        match request {
+            ArchiveRequest::Resolve { token, endpoint } => self.resolve(Asker::Archive(token), endpoint),
+            // Nobody has asked: nothing is purged yet.
+            ArchiveRequest::LowestReplay { .. } => {}
+        }
+    }
+
+    /// Has a name looked up. With no room for one more, it does not resolve: who needs it asks again.
+    fn resolve(&mut self, asker: Asker, endpoint: HostPort) {
+        if self.rings.jobs.push(StorageJob::Resolve { asker, endpoint }).is_err() {
+            self.on_resolved(asker, None);
+        }
+    }
+
+    fn on_resolved(&mut self, asker: Asker, address: Option<SocketAddr>) {
+        match asker {
+            Asker::Receiver(token) => self.command(ReceiverCommand::Resolved { token, address }),
+            Asker::Archive(token) => {
+                self.rings.archive_commands.push(ArchiveCommand::Resolved { token, address });
+            }
+        }
     }
 
     fn on_reply(&mut self, reply: StorageReply) {
         match reply {
-            StorageReply::Resolved { token, address } => {
-                self.command(ReceiverCommand::Resolved { token, address });
-            }
+            StorageReply::Resolved { asker, address } => self.on_resolved(asker, address),
             StorageReply::SnapshotsSynced(synced) => {
                 self.fetched.on_synced(synced.is_ok());
                 if let Err(reason) = synced {
@@ -313,14 +345,7 @@ impl Conductor {
     }
 
     fn command(&mut self, command: ReceiverCommand) {
-        self.waiting.push(command);
-    }
-
-    fn send_commands(&mut self) {
-        while !self.waiting.is_empty() && !self.rings.commands.is_full() {
-            let command = self.waiting.remove(0);
-            self.rings.commands.push(command).expect("there is room, and only this end pushes");
-        }
+        self.rings.commands.push(command);
     }
 
     fn start(&mut self) -> Result<(), AgentError> {
@@ -364,6 +389,10 @@ impl Agent for Conductor {
             self.on_request(request)?;
             work += 1;
         }
+        while let Ok(request) = self.rings.archive_requests.pop() {
+            self.on_archive_request(request);
+            work += 1;
+        }
         while let Ok(reply) = self.rings.replies.pop() {
             self.on_reply(reply);
             work += 1;
@@ -376,7 +405,8 @@ impl Agent for Conductor {
             let _ = request.send(self.module.state().cloned());
             work += 1;
         }
-        self.send_commands();
+        self.rings.commands.flush();
+        self.rings.archive_commands.flush();
         if now_ns >= self.sign_of_life_due_ns {
             self.sign_of_life_due_ns = now_ns + SIGN_OF_LIFE_INTERVAL_NS;
             self.life.update()?;

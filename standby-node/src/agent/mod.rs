@@ -1,5 +1,7 @@
 //! Roles that a thread can run: duty cycle, runner, idle strategies, and each agent in a file of its own.
 
+pub mod archive;
+pub mod backlog;
 pub mod conductor;
 pub mod emission_ring;
 mod fetched_snapshots;

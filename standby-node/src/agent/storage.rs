@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use consensus_tap::channel::HostPort;
+use consensus_tap::endpoint::LookupToken;
 use rtrb::{Consumer, Producer};
 
 use super::throttle::Throttle;
@@ -26,7 +27,7 @@ pub enum StorageJob {
     /// Look a name up.
     Resolve {
         /// To be given back.
-        token: u64,
+        asker: Asker,
         /// What to look up.
         endpoint: HostPort,
     },
@@ -34,6 +35,24 @@ pub enum StorageJob {
     Serve(Box<ServedLog>),
     /// Make the snapshots of a set durable.
     SyncSnapshots(Vec<RecordingSyncer>),
+}
+
+/// Who waits for an address, and what tells the question from its others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Asker {
+    /// The receiver.
+    Receiver(u64),
+    /// The archive agent.
+    Archive(LookupToken),
+}
+
+/// Which addresses each socket can send to: one family only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SocketFamilies {
+    /// Whether the receiver's socket is of IPv6.
+    pub receiver_is_ipv6: bool,
+    /// Whether the archive's socket is.
+    pub archive_is_ipv6: bool,
 }
 
 /// What the log's recording needs of a thread that may block.
@@ -54,8 +73,8 @@ pub struct ServedLog {
 pub enum StorageReply {
     /// A name was looked up, or could not be (`None`).
     Resolved {
-        /// As it was asked.
-        token: u64,
+        /// Who asked.
+        asker: Asker,
         /// The first address of a family that we speak.
         address: Option<SocketAddr>,
     },
@@ -80,21 +99,21 @@ pub struct Storage {
     /// 0 for "as soon as something is recorded".
     sync_interval_ns: u64,
     sync_due_ns: u64,
-    wants_ipv6: bool,
+    families: SocketFamilies,
     /// When a next segment that could not be prepared is tried again.
     prepare_due_ns: u64,
     failures: Throttle,
 }
 
 impl Storage {
-    /// An agent that syncs every `sync_interval`, or at once with `None`. Names are looked up in the socket's own
-    /// family.
+    /// An agent that syncs every `sync_interval`, or at once with `None`. Names are looked up in the asking
+    /// socket's own family.
     pub fn new(
         jobs: Consumer<StorageJob>,
         replies: Producer<StorageReply>,
         durable_position: Counter,
         sync_interval: Option<Duration>,
-        wants_ipv6: bool,
+        families: SocketFamilies,
     ) -> Self {
         Self {
             jobs,
@@ -104,7 +123,7 @@ impl Storage {
             durable_position,
             sync_interval_ns: sync_interval.map_or(0, |interval| interval.as_nanos() as u64),
             sync_due_ns: 0,
-            wants_ipv6,
+            families,
             prepare_due_ns: 0,
             failures: Throttle::default(),
         }
@@ -112,19 +131,23 @@ impl Storage {
 
     fn on_job(&mut self, job: StorageJob, now_ns: u64) {
         match job {
-            StorageJob::Resolve { token, endpoint } => {
-                let address = self.resolve(&endpoint, now_ns);
-                self.reply(StorageReply::Resolved { token, address });
+            StorageJob::Resolve { asker, endpoint } => {
+                let wants_ipv6 = match asker {
+                    Asker::Receiver(_) => self.families.receiver_is_ipv6,
+                    Asker::Archive(_) => self.families.archive_is_ipv6,
+                };
+                let address = self.resolve(&endpoint, wants_ipv6, now_ns);
+                self.reply(StorageReply::Resolved { asker, address });
             }
             StorageJob::Serve(log) => self.log = Some(log),
             StorageJob::SyncSnapshots(syncers) => self.snapshots.push_back(syncers),
         }
     }
 
-    fn resolve(&mut self, endpoint: &HostPort, now_ns: u64) -> Option<SocketAddr> {
+    fn resolve(&mut self, endpoint: &HostPort, wants_ipv6: bool, now_ns: u64) -> Option<SocketAddr> {
         let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
         match looked_up {
-            Ok(mut addresses) => addresses.find(|address| address.is_ipv6() == self.wants_ipv6),
+            Ok(mut addresses) => addresses.find(|address| address.is_ipv6() == wants_ipv6),
             Err(error) => {
                 let text = format!("{endpoint}: {error}");
                 if let Some(repeated) = self.failures.admit(&text, now_ns) {

@@ -5,9 +5,11 @@ mod values;
 
 use std::fmt;
 use std::fs;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::archive::Credentials;
+use consensus_tap::authentication::SharedSecrets;
 use consensus_tap::channel::HostPort;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
 
@@ -33,6 +35,14 @@ pub struct NodeConfig {
     pub services: Vec<String>,
     /// `host:port` to bind.
     pub bind_endpoint: String,
+    /// Host and port to bind for what others ask of this node; port 0 for any.
+    pub archive_endpoint: HostPort,
+    /// Who may use this node's archive.
+    pub archive_secrets: SharedSecrets,
+    /// Most replays at once.
+    pub replay_count_max: usize,
+    /// Most clients of the archive at once.
+    pub control_session_count_max: usize,
     /// What members are told to send to; the bound address when `None`.
     pub response_endpoint: Option<HostPort>,
     /// This node's id.
@@ -192,6 +202,13 @@ impl NodeConfig {
             aeron_dir: settings.aeron_dir.unwrap_or_else(|| dir.join("aeron")),
             dir,
             services,
+            archive_endpoint: archive_endpoint(settings.archive_endpoint.as_deref(), &host, settings.port)?,
+            archive_secrets: SharedSecrets {
+                credentials: settings.archive_server_credentials.map(|text| text.0.into_bytes()),
+                challenge_answer: settings.archive_server_challenge_answer.map(|text| text.0.into_bytes()),
+            },
+            replay_count_max: count(settings.max_concurrent_replays, 20),
+            control_session_count_max: count(settings.max_control_sessions, 64),
             bind_endpoint: host.with_port(settings.port.unwrap_or(0)).to_string(),
             response_endpoint,
             member_id,
@@ -278,6 +295,25 @@ fn endpoint(key: &'static str, text: &str) -> Result<HostPort, ConfigError> {
     Ok(endpoint)
 }
 
+fn count(set: Option<NonZeroU16>, default: usize) -> usize {
+    set.map_or(default, |count| usize::from(count.get()))
+}
+
+/// Where others ask: beside the first socket, unless it is said where.
+fn archive_endpoint(text: Option<&str>, host: &HostPort, port: Option<u16>) -> Result<HostPort, ConfigError> {
+    const KEY: &str = "archive_endpoint";
+    if let Some(text) = text {
+        return text.parse().map_err(|_| value(KEY, text, "write host:port, e.g. 10.0.0.9:9010"));
+    }
+    let port = match port {
+        None | Some(0) => 0,
+        Some(port) => port
+            .checked_add(1)
+            .ok_or_else(|| value("port", port, "is the last one there is: set archive_endpoint too"))?,
+    };
+    Ok(host.with_port(port))
+}
+
 /// A host that can be bound; its port is not known before it is.
 fn host(text: String) -> Result<HostPort, ConfigError> {
     let is_bare_ipv6 = text.contains(':') && !text.starts_with('[');
@@ -334,6 +370,20 @@ mod tests {
         assert_eq!(backup.backup_interval.as_secs(), 3600);
         let warm = NodeConfig::new(minimal(), 2).unwrap();
         assert_eq!((warm.tap.service_count, warm.tap.fetch_snapshots), (Some(1), false));
+    }
+
+    #[test]
+    fn the_archive_endpoint_is_the_port_after_ours_unless_it_is_set() {
+        let bound = |port, archive_endpoint: Option<&str>| {
+            let archive_endpoint = archive_endpoint.map(str::to_owned);
+            let settings = Settings { port, archive_endpoint, ..minimal() };
+            NodeConfig::new(settings, 2).map(|config| config.archive_endpoint.to_string())
+        };
+        assert_eq!(bound(None, None).unwrap(), "localhost:0");
+        assert_eq!(bound(Some(9010), None).unwrap(), "localhost:9011");
+        assert_eq!(bound(Some(9010), Some("[::1]:0")).unwrap(), "[::1]:0");
+        assert!(bound(Some(u16::MAX), None).unwrap_err().to_string().contains("archive_endpoint"));
+        assert!(bound(None, Some("9010")).unwrap_err().to_string().contains("host:port"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Flags override the file; what neither sets has the default that its help names. A key's help also names the
 //! Aeron property it corresponds to, so that a cluster's own configuration can be carried over.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -41,6 +42,11 @@ pub struct Settings {
     /// host:port that members are told to send to, where that is not host and port (NAT, relays).
     #[arg(long, value_name = "H:P")]
     pub response_endpoint: Option<String>,
+
+    /// UDP host:port for everything that others ask of this node: archive requests (aeron.archive.control.channel).
+    /// [default: host, with the port after `port`]
+    #[arg(long, value_name = "H:P")]
+    pub archive_endpoint: Option<String>,
 
     /// Endpoint that the cluster names = endpoint that reaches it from here, comma separated.
     #[arg(long, value_name = "H:P=H:P,…", value_delimiter = ',')]
@@ -94,6 +100,27 @@ pub struct Settings {
     /// Credentials for the members' archives. [default: none]
     #[arg(long, value_name = "TEXT", env = "STANDBY_ARCHIVE_CREDENTIALS", hide_env_values = true)]
     pub archive_credentials: Option<Credential>,
+
+    /// What clients of this node's archive must connect with, e.g. user:password. [default: anything]
+    #[arg(long, value_name = "TEXT", env = "STANDBY_ARCHIVE_SERVER_CREDENTIALS", hide_env_values = true)]
+    pub archive_server_credentials: Option<Credential>,
+
+    /// What clients of this node's archive must answer when it challenges them. [default: no challenge]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "STANDBY_ARCHIVE_SERVER_CHALLENGE_ANSWER",
+        hide_env_values = true
+    )]
+    pub archive_server_challenge_answer: Option<Credential>,
+
+    /// Most replays that this node's archive sends at once (aeron.archive.max.concurrent.replays). [default: 20]
+    #[arg(long, value_name = "N")]
+    pub max_concurrent_replays: Option<NonZeroU16>,
+
+    /// Most clients of this node's archive at once. [default: 64]
+    #[arg(long, value_name = "N")]
+    pub max_control_sessions: Option<NonZeroU16>,
 
     /// Stream of consensus messages (aeron.cluster.consensus.stream.id). [default: 108]
     #[arg(long, value_name = "ID")]
@@ -193,9 +220,10 @@ impl Settings {
     /// These settings, and those of `under` where these are not set.
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
-            dir, service, consensus_endpoints, host, port, response_endpoint, endpoint_map, member_id, cluster_id, app_version,
+            dir, service, consensus_endpoints, host, port, response_endpoint, archive_endpoint, endpoint_map, member_id, cluster_id, app_version,
             source_type, routing, replay_start, fetch_snapshots, backup_interval, credentials, challenge_answer, archive_credentials,
-            consensus_stream_id, log_stream_id, archive_control_stream_id, receive_window,
+            archive_server_credentials, archive_server_challenge_answer, max_concurrent_replays,
+            max_control_sessions, consensus_stream_id, log_stream_id, archive_control_stream_id, receive_window,
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,
             service_cores, idle, network, aeron_dir, audit_ballast,

@@ -22,6 +22,7 @@ pub struct ReceiverGauges {
     source_position_age_ns: Counter,
     received_position: Counter,
     recorded_position: Counter,
+    commit_position: Counter,
     lag_bytes: Counter,
     lag_ns: Counter,
     source_changes: Counter,
@@ -60,6 +61,7 @@ impl ReceiverGauges {
             cluster(kind::STANDBY_HEARTBEAT_RESPONSES, "Cluster Standby heartbeat response count", 0)?;
         let source_member_id =
             cluster(kind::STANDBY_SOURCE_MEMBER_ID, "Cluster Standby source memberId", -1)?;
+        let commit_position = cluster(kind::COMMIT_POSITION, "Cluster commit-pos:", -1)?;
         let leadership_term_id = cluster(kind::LEADERSHIP_TERM_ID, "Leadership term id", -1)?;
         let mut own = |kind: &kind::CounterKind, initial| -> Result<Counter, CountersFull> {
             let counter = counters.allocate_kind(kind, cluster_id, None)?;
@@ -71,6 +73,7 @@ impl ReceiverGauges {
             heartbeat_responses,
             source_member_id,
             leadership_term_id,
+            commit_position,
             leader_member_id: own(&kind::LEADER_MEMBER_ID, -1)?,
             source_position: own(&kind::SOURCE_POSITION, -1)?,
             source_position_age_ns: own(&kind::SOURCE_POSITION_AGE_NS, -1)?,
@@ -98,9 +101,15 @@ impl ReceiverGauges {
         self.applied_positions.iter().map(Counter::get).min().unwrap_or(i64::MAX)
     }
 
-    /// Shows where the log ends: the one figure that changes with every batch.
+    /// Shows where the log ends: the one figure that changes with every batch. All that is recorded is committed.
     pub fn show_recorded(&self, position: i64) {
         self.recorded_position.set_ordered(position);
+        self.commit_position.set_ordered(position);
+    }
+
+    /// Id of the counter of the commit position, by which others bound their replays.
+    pub fn commit_position_counter_id(&self) -> i32 {
+        self.commit_position.id()
     }
 
     /// Shows everything else.

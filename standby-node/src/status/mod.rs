@@ -1,10 +1,12 @@
 //! What an operator sees: written by the agents into cnc.dat, read from there by `status` and by Aeron's tools.
 
+mod archive_gauges;
 mod backup;
 mod gauges;
 mod lag_window;
 mod report;
 
+pub use archive_gauges::ArchiveGauges;
 pub use backup::{BackupGauges, BackupSchedule};
 pub use gauges::{FiguresError, ReceiverGauges, ServiceGauges};
 pub use lag_window::{LagFigures, LagWindow, WINDOW_NS};

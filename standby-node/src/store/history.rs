@@ -18,6 +18,7 @@ use consensus_tap::wire::{StreamTerms, TermLength};
 use super::catalog::Catalog;
 use super::directory::NodeDirectory;
 use super::durability::{DurabilityFile, Trust};
+use super::recording_list::RecordingList;
 use super::recording_log::RecordingLogFile;
 use super::recording_reader::RecordingReader;
 use super::recording_syncer::{RecordingSyncer, SyncError};
@@ -341,6 +342,26 @@ impl History {
         Ok(self.recording_log.sync(SyncLevel::All)?)
     }
 
+    /// Every recording that can be read: complete ones, and the log, whose place tells how far it is.
+    pub fn recordings(&self, log: Option<&RecordingPlace>) -> RecordingList {
+        let mut list = RecordingList::default();
+        for descriptor in self.catalog.iter() {
+            let place = match log {
+                Some(log) if log.recording_id() == descriptor.recording_id => Ok(log.clone()),
+                // Nobody knows the end of one that some other process may be making.
+                _ if descriptor.is_active() => continue,
+                _ => geometry_of(descriptor)
+                    .map(|geometry| self.place(geometry, Published::new(descriptor.stop_position))),
+            };
+            match place {
+                Ok(place) => list.push(recording_of(descriptor), place),
+                Err(error) => tracing::warn!(%error, "a recording is not served"),
+            }
+        }
+        list.set_log(log.map(RecordingPlace::recording_id));
+        list
+    }
+
     fn place(&self, geometry: RecordingGeometry, published: Published) -> RecordingPlace {
         RecordingPlace { directory: self.archive.clone(), geometry, published }
     }
@@ -371,6 +392,26 @@ fn active_descriptor(source: &Recording) -> Descriptor {
         stripped_channel: source.stripped_channel.clone(),
         original_channel: source.original_channel.clone(),
         source_identity: source.source_identity.clone(),
+    }
+}
+
+/// What other archives are told of a recording of ours.
+fn recording_of(descriptor: &Descriptor) -> Recording {
+    Recording {
+        recording_id: descriptor.recording_id,
+        start_timestamp: descriptor.start_timestamp,
+        stop_timestamp: descriptor.stop_timestamp,
+        start_position: descriptor.start_position,
+        stop_position: descriptor.stop_position,
+        initial_term_id: descriptor.initial_term_id,
+        segment_file_length: descriptor.segment_file_length,
+        term_buffer_length: descriptor.term_buffer_length,
+        mtu_length: descriptor.mtu_length,
+        session_id: descriptor.session_id,
+        stream_id: descriptor.stream_id,
+        stripped_channel: descriptor.stripped_channel.clone(),
+        original_channel: descriptor.original_channel.clone(),
+        source_identity: descriptor.source_identity.clone(),
     }
 }
 

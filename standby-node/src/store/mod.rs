@@ -14,6 +14,7 @@ pub mod history;
 pub mod mark;
 pub mod purge;
 pub mod recorded_snapshot;
+pub mod recording_list;
 pub mod recording_log;
 pub mod recording_reader;
 pub mod recording_syncer;

@@ -1,0 +1,197 @@
+//! Serves others: drives [`Serving`] from the second socket. Every protocol decision is its own; this only carries
+//! bytes, and names to be looked up.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use consensus_tap::channel::HostPort;
+use consensus_tap::endpoint::LookupToken;
+use consensus_tap::serving::{Serving, ServingAction};
+use rtrb::{Consumer, Producer};
+
+use super::backlog::Backlog;
+use super::throttle::Throttle;
+use super::{Agent, AgentError};
+use crate::net::DatagramIo;
+use crate::status::ArchiveGauges;
+use crate::store::recording_list::{RecordingList, ServedRecordings};
+
+/// One receive call takes at most this many datagrams before replays go on.
+const DATAGRAMS_PER_CYCLE_MAX: usize = 64;
+/// Figures for operators change no faster than they can be read.
+const STATUS_INTERVAL_NS: u64 = 100_000_000;
+
+/// What the conductor tells the archive agent.
+#[derive(Debug)]
+pub enum ArchiveCommand {
+    /// The recordings to serve from now on. Replays that are under way go on.
+    Serve(Arc<RecordingList>),
+    /// A name was looked up, or could not be.
+    Resolved {
+        /// Of the request.
+        token: LookupToken,
+        /// `None` when the name does not resolve.
+        address: Option<SocketAddr>,
+    },
+    /// Tell the lowest position of a recording that a replay still needs: answered by
+    /// [`ArchiveRequest::LowestReplay`]. Who is about to purge sends a list with the new start position first; then
+    /// no replay that begins after the answer needs what is purged.
+    AskLowestReplay {
+        /// The recording.
+        recording_id: i64,
+    },
+}
+
+/// What the archive agent tells and asks the conductor.
+#[derive(Debug)]
+pub enum ArchiveRequest {
+    /// Look a name up: answered by [`ArchiveCommand::Resolved`].
+    Resolve {
+        /// To be given back.
+        token: LookupToken,
+        /// What to look up.
+        endpoint: HostPort,
+    },
+    /// The answer to [`ArchiveCommand::AskLowestReplay`].
+    LowestReplay {
+        /// The recording.
+        recording_id: i64,
+        /// Nothing from here on may be purged; `None` when nobody reads the recording.
+        position: Option<i64>,
+    },
+}
+
+/// The archive agent.
+#[derive(Debug)]
+pub struct Archive<Io> {
+    serving: Serving<ServedRecordings>,
+    recordings: ServedRecordings,
+    io: Io,
+    commands: Consumer<ArchiveCommand>,
+    requests: Backlog<ArchiveRequest>,
+    gauges: ArchiveGauges,
+    reports: Throttle,
+    status_due_ns: u64,
+}
+
+impl<Io: DatagramIo> Archive<Io> {
+    /// An agent that serves nothing before it is told what.
+    pub fn new(
+        serving: Serving<ServedRecordings>,
+        io: Io,
+        commands: Consumer<ArchiveCommand>,
+        requests: Producer<ArchiveRequest>,
+        gauges: ArchiveGauges,
+    ) -> Self {
+        Self {
+            serving,
+            recordings: ServedRecordings::default(),
+            io,
+            commands,
+            requests: Backlog::new(requests),
+            gauges,
+            reports: Throttle::default(),
+            status_due_ns: 0,
+        }
+    }
+
+    fn on_command(&mut self, command: ArchiveCommand, now_ns: u64) {
+        match command {
+            ArchiveCommand::Serve(list) => self.recordings = ServedRecordings::new(list),
+            ArchiveCommand::Resolved { token, address } => {
+                self.serving.on_resolved(token, address, now_ns, &self.recordings);
+            }
+            ArchiveCommand::AskLowestReplay { recording_id } => {
+                let position = self.serving.archive().lowest_replay_position(recording_id);
+                self.requests.push(ArchiveRequest::LowestReplay { recording_id, position });
+            }
+        }
+    }
+
+    fn receive(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        let Self { serving, io, recordings, .. } = self;
+        Ok(io.receive(DATAGRAMS_PER_CYCLE_MAX, |bytes, from| {
+            serving.on_datagram(bytes, from, now_ns, recordings);
+        })?)
+    }
+
+    fn transmit(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        let Self { serving, io, .. } = self;
+        let mut failed = None;
+        let sent = serving.poll_transmit(now_ns, &mut |run| {
+            match io.send(run.to, run.bytes, run.segment_length) {
+                Ok(()) => {}
+                // A full queue drops, as the network may, and so does an address that a client invented.
+                Err(error) if is_the_peers_business(&error) => {}
+                Err(error) => failed = Some(error),
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        self.io.flush()?;
+        Ok(sent)
+    }
+
+    fn act(&mut self, now_ns: u64) -> usize {
+        self.requests.flush();
+        let mut work = 0;
+        while let Some(action) = self.serving.poll_action() {
+            work += 1;
+            match action {
+                ServingAction::Resolve { token, endpoint } => {
+                    self.requests.push(ArchiveRequest::Resolve { token, endpoint });
+                }
+                ServingAction::Report(text) => {
+                    if let Some(repeated) = self.reports.admit(&text, now_ns) {
+                        tracing::warn!(repeated, "{text}");
+                    }
+                }
+            }
+        }
+        work
+    }
+
+    fn show_status(&mut self, now_ns: u64) {
+        if now_ns >= self.status_due_ns {
+            self.status_due_ns = now_ns + STATUS_INTERVAL_NS;
+            self.gauges.show(self.serving.archive());
+        }
+    }
+}
+
+fn is_the_peers_business(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::InvalidInput)
+}
+
+impl<Io: DatagramIo> Agent for Archive<Io> {
+    fn name(&self) -> &str {
+        "archive"
+    }
+
+    fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        let mut work = 0;
+        while let Ok(command) = self.commands.pop() {
+            self.on_command(command, now_ns);
+            work += 1;
+        }
+        work += self.receive(now_ns)?;
+        work += self.serving.on_timeout(now_ns, &self.recordings);
+        work += self.transmit(now_ns)?;
+        work += self.act(now_ns);
+        self.show_status(now_ns);
+        Ok(work)
+    }
+
+    /// Takes leave of clients: their streams are revoked, as far as one pass goes.
+    fn on_close(&mut self) {
+        let now_ns = crate::sys::clock::monotonic_ns();
+        self.serving.close(now_ns);
+        self.serving.on_timeout(now_ns, &self.recordings);
+        if let Err(error) = self.transmit(now_ns) {
+            tracing::warn!(%error, "could not take leave of the archive's clients");
+        }
+        self.status_due_ns = 0;
+        self.show_status(now_ns);
+    }
+}
