@@ -415,6 +415,24 @@ fn a_name_that_does_not_resolve_costs_a_turn_and_no_more() {
 }
 
 #[test]
+fn names_that_resolve_again_after_half_a_minute_are_enough() {
+    for source_type in [SourceType::Any, SourceType::Leader, SourceType::Follower] {
+        let mut world = World::calm(3, |config| config.source_type = source_type);
+        world.standby.resolver_fails_per_mille = 1000;
+        world.pass(30 * SECOND);
+        assert_eq!(world.standby.state(), TapState::BackupQuery);
+        assert!(world.was_lost_for("its name does not resolve"));
+        world.standby.resolver_fails_per_mille = 0;
+        follows_and_keeps_up(&mut world);
+        // And while it is followed, nobody asks for names.
+        world.standby.resolver_fails_per_mille = 1000;
+        world.pass(60 * SECOND);
+        follows_and_keeps_up(&mut world);
+        assert_eq!(world.standby.tap.status().sources_lost, 0);
+    }
+}
+
+#[test]
 fn leaving_a_source_ends_its_replay_and_its_session_there() {
     let mut world = World::calm(1, |_| {});
     follows_and_keeps_up(&mut world);

@@ -72,3 +72,50 @@ impl FetchedSnapshots {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(log_position: i64) -> RecordedSet {
+        let module = SnapshotEntry {
+            recording_id: 7,
+            leadership_term_id: 1,
+            term_base_log_position: 0,
+            log_position,
+            timestamp: 0,
+            service_id: -1,
+        };
+        RecordedSet { rows: vec![module], recordings: vec![(3, 640)], is_durable: false }
+    }
+
+    fn position(set: Option<RecordedSet>) -> Option<i64> {
+        set.map(|set| set.rows[0].log_position)
+    }
+
+    #[test]
+    fn a_set_is_entered_once_it_is_durable_and_the_log_was_read_beyond_it() {
+        let mut fetched = FetchedSnapshots::default();
+        fetched.recorded.extend([waiting(64), waiting(128)]);
+        assert!(fetched.take_ready(Some(1000)).is_none());
+        fetched.on_synced(true);
+        fetched.on_synced(true);
+        assert!(fetched.take_ready(Some(32)).is_none());
+        assert_eq!(position(fetched.take_ready(Some(96))), Some(64));
+        assert!(fetched.take_ready(Some(96)).is_none() && fetched.is_waiting());
+        assert_eq!(position(fetched.take_ready(None)), Some(128), "a log begins with it");
+        assert!(!fetched.is_waiting());
+    }
+
+    #[test]
+    fn only_the_set_that_did_not_reach_the_disk_does_not_count() {
+        let mut fetched = FetchedSnapshots::default();
+        fetched.recorded.extend([waiting(64), waiting(128), waiting(192)]);
+        for is_durable in [true, false, true] {
+            fetched.on_synced(is_durable);
+        }
+        assert_eq!(position(fetched.take_ready(Some(1000))), Some(64));
+        assert_eq!(position(fetched.take_ready(Some(1000))), Some(192));
+        assert!(!fetched.is_waiting());
+    }
+}

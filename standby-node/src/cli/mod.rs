@@ -1,6 +1,7 @@
 //! The operator's verbs. A user's binary calls [`main`] with its own services and has all of them.
 
 mod archive;
+mod backup_query;
 mod directory;
 mod output;
 mod reseed;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 use service_api::ClusteredService;
 
 use self::archive::ArchiveArgs;
+use self::backup_query::BackupQueryArgs;
 use self::directory::RecoveryPlanArgs;
 use self::output::DirectoryArgs;
 use self::reseed::ReseedArgs;
@@ -51,6 +53,8 @@ enum Verb {
     Archive(ArchiveArgs),
     /// Write the directory of a member that lost its disk, beside a running node as well
     Seed(SeedArgs),
+    /// See, or set, when a running node asks the members for newer snapshots next
+    BackupQuery(BackupQueryArgs),
     /// Move a node's history aside, so that its next start begins again from the members
     Reseed(ReseedArgs),
 }
@@ -71,6 +75,7 @@ pub fn main(services: ServiceFactory) -> ExitCode {
         Verb::Snapshot(args) => snapshot::snapshot(args),
         Verb::Archive(args) => archive::archive(args),
         Verb::Seed(args) => seed::seed(&args),
+        Verb::BackupQuery(args) => backup_query::backup_query(&args),
         Verb::Reseed(args) => reseed::reseed(&args),
     };
     match result {

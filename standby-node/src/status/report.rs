@@ -18,7 +18,7 @@ use crate::sys::clock;
 pub struct StatusReport {
     /// `BACKUP_QUERY`, `FOLLOWING`, `DIVERGED`, …; `DOWN` when the node does not run.
     pub state: String,
-    /// `STANDBY`.
+    /// `STANDBY`, or `BACKUP` where no service is hosted.
     pub role: &'static str,
     /// Process that wrote it.
     pub pid: i64,
@@ -56,6 +56,12 @@ pub struct StatusReport {
     pub heartbeat_responses: i64,
     /// Datagrams that were none of Aeron's.
     pub invalid_packets: i64,
+    /// Snapshot sets that were fetched from members since the start, where newer ones are fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshots_retrieved: Option<i64>,
+    /// When newer ones are asked for next, epoch ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_query_deadline_ms: Option<i64>,
     /// Entries of the error log.
     pub errors: usize,
     /// Each service.
@@ -128,7 +134,7 @@ impl StatusReport {
                 Some(state) => state.name().to_owned(),
                 None => format!("UNKNOWN({state})"),
             },
-            role: "STANDBY",
+            role: if services.is_empty() { "BACKUP" } else { "STANDBY" },
             pid: cnc.pid(),
             source_member_id: value(kind::STANDBY_SOURCE_MEMBER_ID),
             leader_member_id: own(&kind::LEADER_MEMBER_ID),
@@ -147,6 +153,8 @@ impl StatusReport {
             re_sources: own(&kind::SOURCE_CHANGES),
             heartbeat_responses: value(kind::STANDBY_HEARTBEAT_RESPONSES),
             invalid_packets: system(kind::SYSTEM_INVALID_PACKETS),
+            snapshots_retrieved: cnc.find(kind::BACKUP_SNAPSHOT_RETRIEVE_COUNT, &[]).map(|c| c.value),
+            backup_query_deadline_ms: cnc.find(kind::BACKUP_QUERY_DEADLINE, &[]).map(|c| c.value),
             errors: cnc.errors().len(),
             services,
         })

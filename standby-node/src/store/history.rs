@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use consensus_tap::archive::Recording;
 use consensus_tap::codec::consensus::SnapshotEntry;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
-use consensus_tap::file::catalog::{Descriptor, NULL_POSITION, NULL_TIMESTAMP};
+use consensus_tap::file::catalog::{Descriptor, NULL_POSITION, NULL_TIMESTAMP, Record, RecordState};
 use consensus_tap::file::recording_log::{CONSENSUS_MODULE_ID, SnapshotSet};
 use consensus_tap::file::segment::{GeometryError, RecordingGeometry};
 use consensus_tap::wire::{StreamTerms, TermLength};
@@ -145,7 +145,32 @@ impl History {
             );
         }
         let durability_path = directory.cluster().join("durable-position.dat");
-        Ok(Self { archive, catalog, recording_log, durability_path, level })
+        let history = Self { archive, catalog, recording_log, durability_path, level };
+        history.remove_unfinished();
+        Ok(history)
+    }
+
+    /// Removes the files of snapshots that were being recorded when the last process ended: nobody will ever finish
+    /// them, and nobody finds them.
+    fn remove_unfinished(&self) {
+        let is_unfinished = |record: &&Record| {
+            record.state == RecordState::Invalid && record.descriptor.stop_position == NULL_POSITION
+        };
+        for record in self.catalog.records().iter().filter(is_unfinished) {
+            // A record that makes no sense has no files that are known to be its own.
+            if let Ok(geometry) = geometry_of(&record.descriptor) {
+                self.remove_segments(&geometry);
+            }
+        }
+    }
+
+    fn remove_segments(&self, geometry: &RecordingGeometry) {
+        for base in segment_bases(&self.archive, geometry).unwrap_or_default() {
+            let path = self.archive.join(geometry.segment_name(base));
+            if let Err(error) = disk::remove(&path) {
+                tracing::warn!(path = %path.display(), %error, "could not remove a snapshot that was given up");
+            }
+        }
     }
 
     /// Opens the log to be extended from its end, wherever the last process left it; `None` if there is none.
@@ -283,12 +308,7 @@ impl History {
         for writer in writers {
             let geometry = *writer.geometry();
             drop(writer);
-            for base in segment_bases(&self.archive, &geometry).unwrap_or_default() {
-                let path = self.archive.join(geometry.segment_name(base));
-                if let Err(error) = disk::remove(&path) {
-                    tracing::warn!(path = %path.display(), %error, "could not remove a snapshot that was given up");
-                }
-            }
+            self.remove_segments(&geometry);
         }
     }
 
@@ -511,6 +531,37 @@ mod tests {
 
         // Killed before the tail was resolved on the disk: it is not trusted now either.
         assert_eq!(reopened(dir.path()).writer.recorded_position(), 128);
+    }
+
+    #[test]
+    fn snapshots_that_a_crash_left_unfinished_are_removed_and_whole_ones_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
+        let mut history = History::open(&directory, SyncLevel::None).unwrap();
+        let row = |service_id| SnapshotEntry {
+            recording_id: 9,
+            leadership_term_id: 0,
+            term_base_log_position: 0,
+            log_position: 64,
+            timestamp: 0,
+            service_id,
+        };
+        let mut writers: Vec<RecordingWriter> =
+            (0..2).map(|_| history.create_snapshot(&source()).unwrap()).collect();
+        writers.iter_mut().for_each(|writer| writer.append(0, &frame(0, 7)).unwrap());
+        let recorded: Vec<(i64, i64)> =
+            writers.iter().map(|writer| (writer.geometry().recording_id(), 64)).collect();
+        history.publish_snapshots(&[row(-1), row(0)], &recorded).unwrap();
+        let unfinished = history.create_snapshot(&source()).unwrap();
+        let path = |geometry: &RecordingGeometry| history.archive.join(geometry.segment_name(0));
+        let (kept, removed) = (path(writers[0].geometry()), path(unfinished.geometry()));
+        assert!(kept.exists() && removed.exists());
+        drop((history, directory, unfinished));
+
+        let directory = NodeDirectory::open(dir.path(), 2).unwrap();
+        let history = History::open(&directory, SyncLevel::None).unwrap();
+        assert!(kept.exists() && !removed.exists());
+        assert_eq!(history.latest_snapshot_set(1).unwrap().log_position, 64);
     }
 
     /// Rewrites the mark as one of an earlier boot.

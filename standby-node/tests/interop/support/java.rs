@@ -10,12 +10,26 @@ pub(crate) const AERON_VERSION: &str = "1.51.0";
 
 /// The command that runs a program of scripts/interop/java, to which flags are then added.
 pub(crate) fn command(program: &str, aeron_version: &str) -> Command {
+    class(&format!("io.standby.interop.{program}"), aeron_version)
+}
+
+/// Runs a program of Aeron's own to its end, and returns whether that was a good one, and all that it printed.
+///
+/// # Panics
+/// If there is no Java.
+pub(crate) fn run_official(class_name: &str, arguments: &[&str]) -> (bool, String) {
+    let output = class(class_name, AERON_VERSION).args(arguments).output().expect("java runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+fn class(class_name: &str, aeron_version: &str) -> Command {
     let mut command = Command::new("java");
     command
         .arg(format!("@{}", interop_dir().join("jvm-options").display()))
         .arg("-cp")
         .arg(class_path(aeron_version))
-        .arg(format!("io.standby.interop.{program}"));
+        .arg(class_name);
     command
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use standby_node::store::cnc::CncReader;
 
 use super::audit_log::AuditLog;
 use super::cluster::Cluster;
@@ -13,6 +14,7 @@ use super::scratch::Scratch;
 
 /// The shipped binary.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_standby-node");
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A standby in a directory of its own. Dropping it kills it.
 pub(crate) struct Standby {
@@ -39,6 +41,43 @@ impl Standby {
         let flags: Vec<String> = all.into_iter().map(str::to_owned).collect();
         let process = spawn(name, &dir, &log, &flags);
         Self { dir, log, flags, process, earlier_lines: Vec::new() }
+    }
+
+    /// Starts a node in a copy of this one's directory, which has ended, and waits until it runs.
+    ///
+    /// # Panics
+    /// If it still runs, or cannot be copied.
+    pub(crate) fn start_copy(&self, scratch: &Scratch, name: &str, endpoints: &str, flags: &[&str]) -> Self {
+        assert!(!self.process.is_running(), "a node's directory is copied when it has ended");
+        let copied = Command::new("cp").args(["-a", "--"]).arg(&self.dir).arg(scratch.data(name)).status();
+        assert!(copied.expect("cp runs").success(), "{} cannot be copied", self.dir.display());
+        let copy = Self::start(scratch, name, endpoints, flags);
+        // The counters in the copied cnc.dat are those of the node that has ended.
+        copy.await_status("of a living node", START_TIMEOUT, |status| status["state"] != "DOWN");
+        copy
+    }
+
+    /// The counter of this type in its cnc.dat, -1 while there is none.
+    pub(crate) fn counter(&self, type_id: i32) -> i64 {
+        let cnc = CncReader::open(&self.dir.join("aeron")).ok();
+        cnc.and_then(|cnc| cnc.find(type_id, &[])).map_or(-1, |counter| counter.value)
+    }
+
+    /// Waits until a counter is as wanted.
+    ///
+    /// # Panics
+    /// With the node's output when that does not come to be.
+    pub(crate) fn await_counter(&self, type_id: i32, timeout: Duration, accept: impl Fn(i64) -> bool) {
+        let deadline = Instant::now() + timeout;
+        while !accept(self.counter(type_id)) {
+            assert!(
+                Instant::now() < deadline,
+                "counter {type_id} stays at {}:\n{}",
+                self.counter(type_id),
+                self.output()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -82,6 +121,17 @@ impl Standby {
         let output = Command::new(BINARY).args(["reseed", "--dir"]).arg(&self.dir).output();
         let output = output.expect("the binary runs");
         assert!(output.status.success(), "reseed: {output:?}");
+    }
+
+    /// Runs another verb on its directory, and returns what it printed.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub(crate) fn verb(&self, verb: &str, flags: &[&str]) -> String {
+        let output = Command::new(BINARY).args([verb, "--dir"]).arg(&self.dir).args(flags).output();
+        let output = output.expect("the binary runs");
+        assert!(output.status.success(), "{verb}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// `status --json`, `None` while there is none.
