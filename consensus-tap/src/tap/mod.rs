@@ -451,11 +451,11 @@ impl Tap {
         if let Some(replay) = self.replay.take() {
             self.endpoint.remove_subscription(replay.subscription, now_ns);
         }
-        if self.fetch.is_some() {
+        if self.fetch.is_some() && !matches!(self.phase, Phase::Fetching) {
             // Should the fetch be what drives sources away, it must not do so without a pause.
             self.watch.postpone(now_ns);
-            self.drop_fetch(now_ns);
         }
+        self.drop_fetch(now_ns);
         if let Some(mut archive) = self.archive.take() {
             archive.close(&mut self.endpoint, now_ns);
         }

@@ -193,6 +193,7 @@ impl Standby {
                 self.set_count += 1;
                 if let Some(log) = &self.recorder.log {
                     self.set_beside_count += 1;
+                    assert!(self.config.fetch_snapshots, "nobody wants snapshots beside the log");
                     assert!(position <= log.end(), "a set at {position} is ahead of our log");
                     assert!(
                         self.newest_snapshot() < Some(position),
