@@ -189,15 +189,21 @@ impl Conductor {
         while let Some(RecordedSet { rows, recordings, .. }) =
             self.fetched.take_ready(self.module.log_position())
         {
-            match self.history.publish_snapshots(&rows, &recordings) {
-                Ok(set) => {
+            let entered = match self.newest_snapshot() {
+                // One of our own came first while the members' were on their way; their files go with the next start.
+                Some(newest) if newest >= rows[0].log_position => None,
+                _ => Some(self.history.publish_snapshots(&rows, &recordings)),
+            };
+            match entered {
+                Some(Ok(set)) => {
                     tracing::info!(position = set.log_position, "snapshots of the members recorded");
                     self.serve_recordings();
                     if let Some(backup) = &self.backup {
                         backup.on_retrieved();
                     }
                 }
-                Err(error) => self.fail(error.to_string()),
+                Some(Err(error)) => self.fail(error.to_string()),
+                None => {}
             }
             self.create_waiting_log()?;
         }

@@ -24,7 +24,7 @@ use consensus_tap::file::cnc::counters as kind;
 use consensus_tap::file::recording_log::RecordingLog;
 use standby_node::store::cnc::CncReader;
 
-use crate::support::agreement::{compare_with_members, last_position};
+use crate::support::agreement::{compare_with_members, end_and_compare, last_position};
 use crate::support::audit_log::AuditLog;
 use crate::support::client::{Client, send};
 use crate::support::cluster::{Cluster, ClusterConfig};
@@ -44,7 +44,11 @@ fn a_backup_from_the_first_message_on_fetches_snapshots_when_it_is_told_to() {
     }
     let cluster = Cluster::start(ClusterConfig::new("backup_from_the_first", 3).flags(&["--services", "2"]));
     let backup = start(&cluster, "backup");
-    backup.await_counter(kind::BACKUP_STATE, MINUTE, |state| state == BACKING_UP);
+    // Services do not stand in the way.
+    let warm = Standby::follow(&cluster, "warm", &["--service", "audit,audit", "--fetch-snapshots"]);
+    for node in [&backup, &warm] {
+        node.await_counter(kind::BACKUP_STATE, MINUTE, |state| state == BACKING_UP);
+    }
     send(&cluster, 300);
     await_recorded(&backup, cluster.await_quiet(MINUTE));
     assert_eq!(backup.counter(kind::BACKUP_LIVE_LOG_POSITION), backup.number("recorded_position"));
@@ -77,10 +81,15 @@ fn a_backup_from_the_first_message_on_fetches_snapshots_when_it_is_told_to() {
     assert_eq!(backup.number("re_sources"), 0, "{}", backup.output());
     assert_eq!(backup.counter(kind::BACKUP_ERRORS), 0, "{}", backup.output());
 
-    cluster.shutdown();
+    warm.verb("backup-query", &["--delay", "0s"]);
+    // A new source is asked as well, and may have been before.
+    warm.await_counter(kind::BACKUP_SNAPSHOT_RETRIEVE_COUNT, MINUTE, |retrieved| retrieved >= 1);
+
+    end_and_compare(&cluster, &[&warm]);
     await_recorded(&backup, last_position(&cluster.audit_logs()));
     backup.stop();
     assert_eq!(backup.counter(kind::BACKUP_STATE), CLOSED);
+    assert_eq!(snapshot_positions(&warm).last(), snapshot_positions(&backup).last());
     assert_eq!(snapshot_positions(&backup).len(), 2);
     let restored = restored(&cluster, &backup, "audit,audit");
     assert!(restored.lines[0].position > 0, "it began with the snapshots");
