@@ -10,7 +10,7 @@ use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::cluster_mark::ClusterMark;
 use consensus_tap::file::cnc::counters as kind;
 use consensus_tap::module::ConsensusModuleState;
-use consensus_tap::serving::Serving;
+use consensus_tap::serving::{AnnouncerConfig, ConsensusServerConfig, Serving, ServingConfig};
 use consensus_tap::tap::Tap;
 use rtrb::RingBuffer;
 use service_api::host::ServiceDriver;
@@ -19,7 +19,7 @@ use service_api::{ClusteredService, MemberId, ServiceError, ServiceId, StatusFie
 use crate::agent::Agent;
 use crate::agent::archive::Archive;
 use crate::agent::backlog::Backlog;
-use crate::agent::conductor::{Conductor, ConductorRings, ModuleStateRequest};
+use crate::agent::conductor::{Conductor, ConductorRings, Downstream, ModuleStateRequest};
 use crate::agent::emission_ring::emission_ring;
 use crate::agent::log_ring::log_ring;
 use crate::agent::module_follower::ModuleFollower;
@@ -27,10 +27,12 @@ use crate::agent::receiver::Receiver;
 use crate::agent::runner::RunnerError;
 use crate::agent::service::ServiceAgent;
 use crate::agent::storage::{SocketFamilies, Storage};
+use crate::announcing::Announcing;
 use crate::config::{Layout, NodeConfig, SERVICES_MAX};
 use crate::net::Offload;
 use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
 use crate::signs_of_life::SignsOfLife;
+use crate::standing::StandingKeeper;
 use crate::starting::Starting;
 use crate::status::{ArchiveGauges, BackupSchedule, FiguresError, ReceiverGauges, ServiceGauges};
 use crate::store::cnc::{CncError, CncFile, CncSettings};
@@ -38,6 +40,7 @@ use crate::store::counters::CountersFull;
 use crate::store::directory::NodeDirectory;
 use crate::store::history::{History, HistoryError};
 use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
+use crate::store::standby_snapshots::StandbySnapshots;
 use crate::store::{StoreError, SyncLevel};
 use crate::sys::affinity::{self, AffinityError};
 use crate::sys::clock;
@@ -242,8 +245,9 @@ pub fn launch(
     let durable_position = counters.allocate_kind(&kind::DURABLE_POSITION, config.cluster_id, None)?;
     let sync_interval = (level == SyncLevel::None).then_some(config.sync_interval);
 
-    let serving = Serving::new(
-        ArchiveServerConfig {
+    let endpoint = config.served_endpoint(archive_addr.port());
+    let serving = ServingConfig {
+        archive: ArchiveServerConfig {
             archive_id,
             control_stream_id: config.tap.archive_control_stream_id,
             session_count_max: config.control_session_count_max,
@@ -252,8 +256,32 @@ pub fn launch(
             seed: entropy(),
             ..ArchiveServerConfig::default()
         },
+        consensus: ConsensusServerConfig {
+            member_id: config.member_id,
+            endpoint: endpoint.clone(),
+            allow_list: config.serve_allow.clone(),
+            seed: entropy(),
+            ..ConsensusServerConfig::default()
+        },
+        announcer: AnnouncerConfig {
+            endpoint,
+            consensus_stream_id: config.tap.consensus_stream_id,
+            credentials: config.tap.cluster_credentials.clone(),
+            seed: entropy(),
+            ..AnnouncerConfig::default()
+        },
+    };
+    let serving = Serving::new(
+        serving,
         Box::new(config.archive_secrets.clone()),
+        Box::new(config.consensus_secrets.clone()),
         entropy() as i64,
+    );
+    let standby_snapshots = StandbySnapshots::path_in(&directory.cluster());
+    let downstream = Downstream::new(
+        StandingKeeper::new(gauges.commit_position_counter_id()),
+        Announcing::new(config.tap.clone(), StandbySnapshots::read(&standby_snapshots)?),
+        standby_snapshots,
     );
     let archive_gauges = ArchiveGauges::allocate(&mut counters, archive_id)?;
 
@@ -273,6 +301,7 @@ pub fn launch(
             Starting { app_version: config.app_version },
             life,
             backup,
+            downstream,
             ConductorRings {
                 commands: Backlog::new(command_producer),
                 requests: request_consumer,

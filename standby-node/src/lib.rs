@@ -6,6 +6,7 @@
 
 mod advice;
 pub mod agent;
+pub mod announcing;
 pub mod archive_upkeep;
 pub mod audit;
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod recordings;
 pub mod seed;
 pub mod service_start;
 pub mod signs_of_life;
+pub mod standing;
 pub mod starting;
 pub mod status;
 pub mod store;

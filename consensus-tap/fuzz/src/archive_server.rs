@@ -10,7 +10,7 @@ use consensus_tap::codec::message::Secret;
 use consensus_tap::endpoint::{Endpoint, EndpointEvent};
 use consensus_tap::image::{FragmentAssembler, ImageKey, ImageSink, Refused, SubscriptionParams};
 use consensus_tap::publication::{PublicationId, PublicationParams};
-use consensus_tap::serving::{Serving, ServingAction};
+use consensus_tap::serving::{Serving, ServingAction, ServingConfig};
 use consensus_tap::wire::data::{HEADER_LENGTH, UNFRAGMENTED};
 use consensus_tap::wire::{DataHeader, FrameType, frames};
 
@@ -99,7 +99,12 @@ impl Pair {
         let publication = client.add_publication(params, address(1), now_ns);
         Self {
             now_ns,
-            serving: Serving::new(config, Box::new(AcceptAll), 1),
+            serving: Serving::new(
+                ServingConfig { archive: config, ..ServingConfig::default() },
+                Box::new(AcceptAll),
+                Box::new(AcceptAll),
+                1,
+            ),
             store: Store::new(),
             client,
             publication,
@@ -141,6 +146,7 @@ impl Pair {
                         let address = endpoint.socket_addr().filter(|_| !is_unknown);
                         self.serving.on_resolved(token, address, now_ns, &self.store);
                     }
+                    ServingAction::Announced(outcome) => panic!("nothing was announced: {outcome:?}"),
                     ServingAction::Report(text) => assert!(!text.is_empty()),
                 }
             }

@@ -64,6 +64,18 @@ pub struct AnnouncerConfig {
     pub seed: u64,
 }
 
+impl Default for AnnouncerConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: HostPort { host: "localhost".to_owned(), port: 0 },
+            consensus_stream_id: 108,
+            credentials: Credentials::None,
+            connect_timeout_ns: 5_000_000_000,
+            seed: 0,
+        }
+    }
+}
+
 /// A snapshot set to be told of, and whom to tell.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Announcement {

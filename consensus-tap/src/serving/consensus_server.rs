@@ -56,6 +56,19 @@ pub struct ConsensusServerConfig {
     pub seed: u64,
 }
 
+impl Default for ConsensusServerConfig {
+    fn default() -> Self {
+        Self {
+            member_id: 0,
+            endpoint: HostPort { host: "localhost".to_owned(), port: 0 },
+            allow_list: AllowList::default(),
+            session_timeout_ns: 10_000_000_000,
+            request_count_max: 64,
+            seed: 0,
+        }
+    }
+}
+
 /// A request that was turned away, or cannot be answered: for the operator.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RefusedRequest {

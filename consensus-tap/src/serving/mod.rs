@@ -1,12 +1,13 @@
 //! What this node does for others, over a socket of its own: the second one, so that the receiver of the log never
 //! waits for it.
 //!
-//! [`Serving`] owns the socket's [`Endpoint`] and hands the messages of each control stream to the server of that
-//! stream: archive requests to the [`ArchiveServer`]. Bytes and time in, datagrams and [`ServingAction`]s out.
+//! [`Serving`] owns the socket's [`Endpoint`] and hands the messages of each control stream to whom they are for.
+//! Bytes and time in, datagrams and [`ServingAction`]s out.
 //!
 //! ```text
-//!   datagrams ─> Endpoint ─> Inbox ─┬─ archive control stream ─> ArchiveServer ─> replays, responses
-//!                                   └─ (one arm a stream)
+//!   datagrams ─> Endpoint ─> Inbox ─┬─ archive control stream ──> ArchiveServer ───> replays, responses
+//!                                   ├─ consensus stream ────────> ConsensusServer ─> answers as of a member
+//!                                   └─ a stream an announcement > Announcer ───────> what became of it
 //! ```
 
 mod allow_list;
@@ -31,11 +32,24 @@ use crate::endpoint::{
     Endpoint, EndpointEvent, EndpointLimits, Inbox, LookupToken, NameLookups, Transmit, TransportCounters,
 };
 use crate::image::{ImageKey, ImageSink, Refused, SubscriptionId, SubscriptionParams};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-/// Images beyond those of archive clients that are let in: clients that are only told why not, and newcomers whose
-/// predecessors take leave.
-const SPARE_IMAGE_COUNT: usize = 32;
+/// Images beyond those of archive clients that are let in: clients that are only told why not, newcomers whose
+/// predecessors take leave, those who ask us as a member, and members that answer an announcement.
+const SPARE_IMAGE_COUNT: usize = 64;
+
+/// Settings of everything that one socket serves.
+#[derive(Clone, Debug, Default)]
+pub struct ServingConfig {
+    /// The archive's server.
+    pub archive: ArchiveServerConfig,
+    /// What we answer as if we were a member. Its allow-list counts for the archive too.
+    pub consensus: ConsensusServerConfig,
+    /// How members are told of snapshots.
+    pub announcer: AnnouncerConfig,
+}
 
 /// A request to the runtime.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,6 +61,8 @@ pub enum ServingAction {
         /// What to look up.
         endpoint: HostPort,
     },
+    /// An announcement came to its end at one member.
+    Announced(MemberOutcome),
     /// Tell the operator.
     Report(String),
 }
@@ -57,28 +73,58 @@ pub struct Serving<S: RecordingStore> {
     endpoint: Endpoint,
     lookups: NameLookups,
     inbox: Inbox,
+    /// Where each image that is there comes from.
+    sources: Vec<(ImageKey, SocketAddr)>,
+    allow_list: AllowList,
     archive_subscription: SubscriptionId,
     archive: ArchiveServer<S>,
+    consensus_subscription: SubscriptionId,
+    consensus: ConsensusServer,
+    announcer: Announcer,
+    reports: VecDeque<String>,
 }
 
 impl<S: RecordingStore> Serving<S> {
     /// Servers that wait for clients. `receiver_id` identifies our receiving side to senders and must be unique
     /// among them.
-    pub fn new(config: ArchiveServerConfig, authenticator: Box<dyn Authenticator>, receiver_id: i64) -> Self {
+    pub fn new(
+        config: ServingConfig,
+        archive_authenticator: Box<dyn Authenticator>,
+        consensus_authenticator: Box<dyn Authenticator>,
+        receiver_id: i64,
+    ) -> Self {
+        let ServingConfig { archive, consensus, announcer } = config;
         let limits = EndpointLimits {
-            image_count_max: config.session_count_max + SPARE_IMAGE_COUNT,
+            image_count_max: archive.session_count_max + SPARE_IMAGE_COUNT,
             ..EndpointLimits::default()
         };
         let mut endpoint = Endpoint::with_limits(receiver_id, limits);
-        let archive_subscription =
-            endpoint.add_subscription(SubscriptionParams::new(config.control_stream_id));
+        let mut subscribe = |stream_id| endpoint.add_subscription(SubscriptionParams::new(stream_id));
+        let archive_subscription = subscribe(archive.control_stream_id);
+        let consensus_subscription = subscribe(announcer.consensus_stream_id);
         Self {
             endpoint,
             lookups: NameLookups::default(),
             inbox: Inbox::default(),
+            sources: Vec::new(),
+            allow_list: consensus.allow_list.clone(),
             archive_subscription,
-            archive: ArchiveServer::new(config, authenticator),
+            archive: ArchiveServer::new(archive, archive_authenticator),
+            consensus_subscription,
+            consensus: ConsensusServer::new(consensus, consensus_authenticator),
+            announcer: Announcer::new(announcer),
+            reports: VecDeque::new(),
         }
+    }
+
+    /// What we say of ourselves when we are asked as a member has changed.
+    pub fn on_standing(&mut self, standing: Arc<Standing>) {
+        self.consensus.on_standing(standing);
+    }
+
+    /// Tells members of a snapshot set that the archive serves by now.
+    pub fn announce(&mut self, announcement: &Announcement) {
+        self.announcer.announce(announcement);
     }
 
     /// A datagram came in.
@@ -91,8 +137,12 @@ impl<S: RecordingStore> Serving<S> {
 
     /// A name was looked up, or could not be (`None`).
     pub fn on_resolved(&mut self, token: LookupToken, address: Option<SocketAddr>, now_ns: u64, store: &S) {
-        let Self { endpoint, lookups, archive, .. } = self;
-        archive.on_resolved(token, address, now_ns, &mut Surroundings { endpoint, lookups, store });
+        let Self { endpoint, lookups, archive, consensus, announcer, .. } = self;
+        if !consensus.on_resolved(token, address, now_ns, endpoint)
+            && !announcer.on_resolved(token, address, now_ns, endpoint)
+        {
+            archive.on_resolved(token, address, now_ns, &mut Surroundings { endpoint, lookups, store });
+        }
     }
 
     /// Time passed.
@@ -102,7 +152,9 @@ impl<S: RecordingStore> Serving<S> {
             self.on_endpoint_event(event, now_ns);
             work += 1;
         }
-        let Self { endpoint, lookups, archive, .. } = self;
+        let Self { endpoint, lookups, archive, consensus, announcer, .. } = self;
+        work += consensus.on_timeout(now_ns, endpoint);
+        work += announcer.on_timeout(now_ns, endpoint, lookups);
         work + archive.on_timeout(now_ns, &mut Surroundings { endpoint, lookups, store })
     }
 
@@ -116,7 +168,19 @@ impl<S: RecordingStore> Serving<S> {
         if let Some((token, endpoint)) = self.lookups.poll() {
             return Some(ServingAction::Resolve { token, endpoint });
         }
-        self.archive.poll_report().map(ServingAction::Report)
+        if let Some(outcome) = self.announcer.poll_outcome() {
+            return Some(ServingAction::Announced(outcome));
+        }
+        if let Some(RefusedRequest { from, reason }) = self.consensus.poll_refused() {
+            return Some(ServingAction::Report(format!("a request from {from} was refused: {reason}")));
+        }
+        let report = self.reports.pop_front().or_else(|| self.archive.poll_report());
+        report.map(ServingAction::Report)
+    }
+
+    /// What came of requests on the consensus stream.
+    pub fn consensus_counters(&self) -> &ConsensusServerCounters {
+        self.consensus.counters()
     }
 
     /// The archive's server.
@@ -138,24 +202,47 @@ impl<S: RecordingStore> Serving<S> {
     pub fn close(&mut self, now_ns: u64) {
         self.archive.close(now_ns, &mut self.endpoint);
         self.endpoint.remove_subscription(self.archive_subscription, now_ns);
+        self.endpoint.remove_subscription(self.consensus_subscription, now_ns);
     }
 
     fn on_messages(&mut self, now_ns: u64, store: &S) {
-        let Self { endpoint, lookups, inbox, archive, .. } = self;
+        let Self { endpoint, lookups, inbox, sources, archive, consensus, announcer, .. } = self;
         inbox.drain(|image, message| {
-            archive.on_message(image, message, now_ns, &mut Surroundings { endpoint, lookups, store });
+            if image.subscription == self.consensus_subscription {
+                let source = sources.iter().find(|(known, _)| *known == image);
+                let (_, from) = source.expect("an image is announced before its first byte");
+                consensus.on_message(message, *from, now_ns, lookups);
+            } else if announcer.owns(image.subscription) {
+                announcer.on_message(image, message, now_ns, endpoint);
+            } else {
+                archive.on_message(image, message, now_ns, &mut Surroundings { endpoint, lookups, store });
+            }
         });
     }
 
     fn on_endpoint_event(&mut self, event: EndpointEvent, now_ns: u64) {
         match event {
-            EndpointEvent::ImageUnavailable { key, .. } => {
-                self.inbox.close(key);
-                self.archive.on_image_unavailable(key, now_ns, &mut self.endpoint);
+            EndpointEvent::ImageAvailable { key, source, .. } => {
+                self.sources.push((key, source));
+                if key.subscription == self.archive_subscription && !self.allow_list.allows(source) {
+                    // An archive has no word for somebody that it does not know yet; the driver has.
+                    self.endpoint.refuse_image(key, now_ns);
+                    self.reports.push_back(format!(
+                        "an archive client at {source} was refused: the address is not in this standby's serve_allow"
+                    ));
+                }
             }
-            // A client is known by what it asks. A receiver that refuses a replay no longer counts as one, which
-            // the replay notices.
-            EndpointEvent::ImageAvailable { .. } | EndpointEvent::PublicationRejected { .. } => {}
+            EndpointEvent::ImageUnavailable { key, reason, .. } => {
+                self.inbox.close(key);
+                self.sources.retain(|(known, _)| *known != key);
+                if self.announcer.owns(key.subscription) {
+                    self.announcer.on_image_unavailable(key, reason, now_ns, &mut self.endpoint);
+                } else if key.subscription == self.archive_subscription {
+                    self.archive.on_image_unavailable(key, now_ns, &mut self.endpoint);
+                }
+            }
+            // A receiver that refuses a replay no longer counts as one, which the replay notices.
+            EndpointEvent::PublicationRejected { .. } => {}
         }
     }
 }

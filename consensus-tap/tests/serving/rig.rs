@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use consensus_tap::archive::server::ArchiveServerConfig;
 use consensus_tap::authentication::{AcceptAll, Authenticator};
 use consensus_tap::codec::archive_control::ControlResponseCode;
-use consensus_tap::serving::{Serving, ServingAction};
+use consensus_tap::serving::{Serving, ServingAction, ServingConfig};
 
 use crate::client::Client;
 use crate::network::Network;
@@ -48,7 +48,12 @@ impl Rig {
             now_ns: SECOND,
             network,
             server: SocketAddr::from(([10, 0, 0, 1], 8_010)),
-            serving: Serving::new(config, authenticator, 7),
+            serving: Serving::new(
+                ServingConfig { archive: config, ..ServingConfig::default() },
+                authenticator,
+                Box::new(AcceptAll),
+                7,
+            ),
             store,
             clients: Vec::new(),
             reports: Vec::new(),
@@ -115,6 +120,7 @@ impl Rig {
                     let address = endpoint.socket_addr().filter(|_| is_known);
                     self.serving.on_resolved(token, address, now_ns, &self.store);
                 }
+                ServingAction::Announced(outcome) => panic!("nothing was announced: {outcome:?}"),
                 ServingAction::Report(text) => self.reports.push(text),
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use consensus_tap::channel::HostPort;
 use consensus_tap::endpoint::LookupToken;
-use consensus_tap::serving::{Serving, ServingAction};
+use consensus_tap::serving::{Announcement, MemberOutcome, Serving, ServingAction, Standing};
 use rtrb::{Consumer, Producer};
 
 use super::backlog::Backlog;
@@ -33,6 +33,11 @@ pub enum ArchiveCommand {
         /// `None` when the name does not resolve.
         address: Option<SocketAddr>,
     },
+    /// What this node says of itself from now on when it is asked as a member.
+    Standing(Arc<Standing>),
+    /// Tell members of a snapshot set, which [`Self::Serve`] has listed before: answered by
+    /// [`ArchiveRequest::Announced`], once for each member.
+    Announce(Box<Announcement>),
     /// Tell the lowest position of a recording that a replay still needs: answered by
     /// [`ArchiveRequest::LowestReplay`]. Who is about to purge sends a list with the new start position first; then
     /// no replay that begins after the answer needs what is purged.
@@ -52,6 +57,8 @@ pub enum ArchiveRequest {
         /// What to look up.
         endpoint: HostPort,
     },
+    /// What became of an announcement at one member.
+    Announced(MemberOutcome),
     /// The answer to [`ArchiveCommand::AskLowestReplay`].
     LowestReplay {
         /// The recording.
@@ -98,6 +105,8 @@ impl<Io: DatagramIo> Archive<Io> {
     fn on_command(&mut self, command: ArchiveCommand, now_ns: u64) {
         match command {
             ArchiveCommand::Serve(list) => self.recordings = ServedRecordings::new(list),
+            ArchiveCommand::Standing(standing) => self.serving.on_standing(standing),
+            ArchiveCommand::Announce(announcement) => self.serving.announce(&announcement),
             ArchiveCommand::Resolved { token, address } => {
                 self.serving.on_resolved(token, address, now_ns, &self.recordings);
             }
@@ -142,6 +151,7 @@ impl<Io: DatagramIo> Archive<Io> {
                 ServingAction::Resolve { token, endpoint } => {
                     self.requests.push(ArchiveRequest::Resolve { token, endpoint });
                 }
+                ServingAction::Announced(outcome) => self.requests.push(ArchiveRequest::Announced(outcome)),
                 ServingAction::Report(text) => {
                     if let Some(repeated) = self.reports.admit(&text, now_ns) {
                         tracing::warn!(repeated, "{text}");

@@ -1,6 +1,8 @@
 //! The control agent: opens recordings, keeps recording.log and the module's state, passes requests on, gives signs
 //! of life. It may write files, never wait for a disk or a name.
 
+mod downstream;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 
@@ -11,6 +13,7 @@ use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
 use rtrb::{Consumer, Producer};
 
+pub use self::downstream::Downstream;
 use super::archive::{ArchiveCommand, ArchiveRequest};
 use super::backlog::Backlog;
 use super::fetched_snapshots::{FetchedSnapshots, RecordedSet};
@@ -68,6 +71,7 @@ pub struct Conductor {
     /// A log to be opened once the snapshots that it begins with are entered.
     waiting_log: Option<(i64, Recording)>,
     log: Option<RecordingPlace>,
+    downstream: Downstream,
     sign_of_life_due_ns: u64,
     /// Sources that were given up are tried again for as long as they are down.
     sources_lost: Throttle,
@@ -84,6 +88,7 @@ impl Conductor {
         starting: Starting,
         life: SignsOfLife,
         backup: Option<BackupSchedule>,
+        downstream: Downstream,
         rings: ConductorRings,
     ) -> Self {
         Self {
@@ -96,6 +101,7 @@ impl Conductor {
             fetched: FetchedSnapshots::default(),
             waiting_log: None,
             log: None,
+            downstream,
             sign_of_life_due_ns: 0,
             sources_lost: Throttle::default(),
             now_ns: 0,
@@ -241,6 +247,7 @@ impl Conductor {
 
     /// The archive serves what there is now. To be called whenever catalog or log changed.
     fn serve_recordings(&mut self) {
+        self.downstream.on_history_changed();
         let list = self.history.recordings(self.log.as_ref());
         self.rings.archive_commands.push(ArchiveCommand::Serve(Arc::new(list)));
     }
@@ -248,6 +255,7 @@ impl Conductor {
     fn on_archive_request(&mut self, request: ArchiveRequest) {
         match request {
             ArchiveRequest::Resolve { token, endpoint } => self.resolve(Asker::Archive(token), endpoint),
+            ArchiveRequest::Announced(outcome) => self.on_announced(&outcome),
             // Nobody has asked: nothing is purged yet.
             ArchiveRequest::LowestReplay { .. } => {}
         }
@@ -278,6 +286,7 @@ impl Conductor {
                     self.fail(reason);
                 }
             }
+            StorageReply::Replaced(replaced) => self.on_announcements_saved(replaced),
             StorageReply::SyncFailed { reason } => self.fail(reason),
         }
     }
@@ -293,6 +302,7 @@ impl Conductor {
         {
             self.fail(error.to_string());
         }
+        self.downstream.on_leadership_term(leadership_term_id, leader_member_id);
         self.command(ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id });
         Ok(())
     }
@@ -305,6 +315,7 @@ impl Conductor {
     }
 
     fn report(&mut self, report: TapReport) {
+        self.downstream.on_report(&report);
         match report {
             TapReport::SourceChosen(source) => tracing::info!(
                 member_id = source.member_id,
@@ -313,6 +324,7 @@ impl Conductor {
                 archive = %source.archive_endpoint,
                 "source chosen"
             ),
+            // Only others need to know.
             TapReport::SourceChanged(_) => {}
             TapReport::Following { member_id, replay_position } => {
                 tracing::info!(member_id, replay_position, "following");
@@ -406,6 +418,7 @@ impl Agent for Conductor {
         work += self.follow()?;
         self.enter_snapshots()?;
         self.query_snapshots();
+        work += self.tell_others();
         if let Ok(request) = self.rings.module_states.try_recv() {
             // Who asked may have gone; that is no concern of the node.
             let _ = request.send(self.module.state().cloned());

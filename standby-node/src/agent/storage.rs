@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use consensus_tap::channel::HostPort;
@@ -14,6 +15,7 @@ use crate::store::counters::Counter;
 use crate::store::durability::DurabilityFile;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::segment_preparer::SegmentPreparer;
+use crate::store::standby_snapshots::replace_file;
 
 /// A disk that is full now may have room again in a second, not in a millisecond.
 const PREPARE_RETRY_NS: u64 = 1_000_000_000;
@@ -35,6 +37,13 @@ pub enum StorageJob {
     Serve(Box<ServedLog>),
     /// Make the snapshots of a set durable.
     SyncSnapshots(Vec<RecordingSyncer>),
+    /// Put bytes in the place of a small file, whole or not at all.
+    Replace {
+        /// The file.
+        path: PathBuf,
+        /// What it is to hold.
+        bytes: Vec<u8>,
+    },
 }
 
 /// Who waits for an address, and what tells the question from its others.
@@ -80,6 +89,8 @@ pub enum StorageReply {
     },
     /// The snapshots of a set are durable, or why not, in words.
     SnapshotsSynced(Result<(), String>),
+    /// The file is replaced, or why not, in words.
+    Replaced(Result<(), String>),
     /// The log can no longer be made durable.
     SyncFailed {
         /// In words.
@@ -140,6 +151,10 @@ impl Storage {
                 self.reply(StorageReply::Resolved { asker, address });
             }
             StorageJob::Serve(log) => self.log = Some(log),
+            StorageJob::Replace { path, bytes } => {
+                let replaced = replace_file(&path, &bytes).map_err(|error| error.to_string());
+                self.reply(StorageReply::Replaced(replaced));
+            }
             StorageJob::SyncSnapshots(syncers) => self.snapshots.push_back(syncers),
         }
     }

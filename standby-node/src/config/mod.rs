@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use consensus_tap::archive::Credentials;
 use consensus_tap::authentication::SharedSecrets;
 use consensus_tap::channel::HostPort;
+use consensus_tap::serving::AllowList;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
 
 pub use self::settings::Settings;
@@ -39,6 +40,10 @@ pub struct NodeConfig {
     pub archive_endpoint: HostPort,
     /// Who may use this node's archive.
     pub archive_secrets: SharedSecrets,
+    /// Who may ask this node as if it were a member.
+    pub consensus_secrets: SharedSecrets,
+    /// From where this node may be asked anything.
+    pub serve_allow: AllowList,
     /// Most replays at once.
     pub replay_count_max: usize,
     /// Most clients of the archive at once.
@@ -207,6 +212,11 @@ impl NodeConfig {
                 credentials: settings.archive_server_credentials.map(|text| text.0.into_bytes()),
                 challenge_answer: settings.archive_server_challenge_answer.map(|text| text.0.into_bytes()),
             },
+            consensus_secrets: SharedSecrets {
+                credentials: settings.consensus_server_credentials.map(|text| text.0.into_bytes()),
+                challenge_answer: settings.consensus_server_challenge_answer.map(|text| text.0.into_bytes()),
+            },
+            serve_allow: allow_list(settings.serve_allow.unwrap_or_default())?,
             replay_count_max: count(settings.max_concurrent_replays, 20),
             control_session_count_max: count(settings.max_control_sessions, 64),
             bind_endpoint: host.with_port(settings.port.unwrap_or(0)).to_string(),
@@ -230,6 +240,15 @@ impl NodeConfig {
             sync_interval: settings.sync_interval.map_or(std::time::Duration::from_secs(1), |span| span.0),
             audit_ballast,
         })
+    }
+}
+
+impl NodeConfig {
+    /// Where others reach what this node serves, once its port is bound: the host that members are told, where all
+    /// addresses of this one are.
+    pub fn served_endpoint(&self, bound_port: u16) -> HostPort {
+        let told = self.response_endpoint.as_ref().filter(|_| is_everywhere(&self.archive_endpoint));
+        told.unwrap_or(&self.archive_endpoint).with_port(bound_port)
     }
 }
 
@@ -293,6 +312,15 @@ fn endpoint(key: &'static str, text: &str) -> Result<HostPort, ConfigError> {
         return Err(value(key, text, "port 0 cannot be sent to: give the port that listens there"));
     }
     Ok(endpoint)
+}
+
+fn allow_list(texts: Vec<String>) -> Result<AllowList, ConfigError> {
+    let network = |text: &String| {
+        text.trim().parse().map_err(|_| {
+            value("serve_allow", text, "write an address or address/bits, e.g. 10.1.0.0/16 or 192.0.2.7")
+        })
+    };
+    texts.iter().map(network).collect::<Result<_, _>>().map(AllowList::new)
 }
 
 fn count(set: Option<NonZeroU16>, default: usize) -> usize {
@@ -384,6 +412,30 @@ mod tests {
         assert_eq!(bound(Some(9010), Some("[::1]:0")).unwrap(), "[::1]:0");
         assert!(bound(Some(u16::MAX), None).unwrap_err().to_string().contains("archive_endpoint"));
         assert!(bound(None, Some("9010")).unwrap_err().to_string().contains("host:port"));
+    }
+
+    #[test]
+    fn what_is_served_is_told_at_an_address_that_can_be_reached() {
+        let served = |host: &str, response_endpoint: Option<&str>| {
+            let response_endpoint = response_endpoint.map(str::to_owned);
+            let settings = Settings { host: Some(host.into()), response_endpoint, ..minimal() };
+            NodeConfig::new(settings, 2).unwrap().served_endpoint(9011).to_string()
+        };
+        assert_eq!(served("node0", None), "node0:9011");
+        assert_eq!(served("node0", Some("nat:7")), "node0:9011");
+        assert_eq!(served("0.0.0.0", Some("nat:7")), "nat:9011");
+    }
+
+    #[test]
+    fn networks_that_may_ask_are_read_and_a_wrong_one_is_named() {
+        let allowed = |text: &str| {
+            let serve_allow = Some(vec!["10.1.0.0/16".to_owned(), text.to_owned()]);
+            NodeConfig::new(Settings { serve_allow, ..minimal() }, 2).map(|config| config.serve_allow)
+        };
+        assert!(allowed("::1").unwrap().allows("[::1]:9".parse().unwrap()));
+        assert!(!allowed("::1").unwrap().allows("192.0.2.1:9".parse().unwrap()));
+        let message = allowed("localhost").unwrap_err().to_string();
+        assert!(message.contains("serve_allow") && message.contains("localhost"), "{message}");
     }
 
     #[test]

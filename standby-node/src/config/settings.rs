@@ -43,7 +43,8 @@ pub struct Settings {
     #[arg(long, value_name = "H:P")]
     pub response_endpoint: Option<String>,
 
-    /// UDP host:port for everything that others ask of this node: archive requests (aeron.archive.control.channel).
+    /// UDP host:port for everything that others ask of this node: archive requests (aeron.archive.control.channel),
+    /// and backup queries of other standbys.
     /// [default: host, with the port after `port`]
     #[arg(long, value_name = "H:P")]
     pub archive_endpoint: Option<String>,
@@ -113,6 +114,23 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub archive_server_challenge_answer: Option<Credential>,
+
+    /// What others must send to ask this node as they would ask a member, e.g. user:password. [default: anything]
+    #[arg(long, value_name = "TEXT", env = "STANDBY_CONSENSUS_SERVER_CREDENTIALS", hide_env_values = true)]
+    pub consensus_server_credentials: Option<Credential>,
+
+    /// What they must answer when this node challenges them. [default: no challenge]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "STANDBY_CONSENSUS_SERVER_CHALLENGE_ANSWER",
+        hide_env_values = true
+    )]
+    pub consensus_server_challenge_answer: Option<Credential>,
+
+    /// Networks whose addresses may ask this node anything, e.g. 10.1.0.0/16, comma separated. [default: all]
+    #[arg(long, value_name = "NETWORK,…", value_delimiter = ',')]
+    pub serve_allow: Option<Vec<String>>,
 
     /// Most replays that this node's archive sends at once (aeron.archive.max.concurrent.replays). [default: 20]
     #[arg(long, value_name = "N")]
@@ -222,7 +240,8 @@ impl Settings {
         overlay!(self, under;
             dir, service, consensus_endpoints, host, port, response_endpoint, archive_endpoint, endpoint_map, member_id, cluster_id, app_version,
             source_type, routing, replay_start, fetch_snapshots, backup_interval, credentials, challenge_answer, archive_credentials,
-            archive_server_credentials, archive_server_challenge_answer, max_concurrent_replays,
+            archive_server_credentials, archive_server_challenge_answer, consensus_server_credentials,
+            consensus_server_challenge_answer, serve_allow, max_concurrent_replays,
             max_control_sessions, consensus_stream_id, log_stream_id, archive_control_stream_id, receive_window,
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,

@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::gauges::{FIELD_NAME_OFFSET, FieldKind};
+use crate::store::StoreError;
 use crate::store::cnc::{CncError, CncReader};
+use crate::store::standby_snapshots::{MemberRecord, StandbySnapshots};
 use crate::sys::clock;
 
 /// What cnc.dat says of a node.
@@ -66,6 +68,8 @@ pub struct StatusReport {
     pub errors: usize,
     /// Each service.
     pub services: Vec<ServiceReport>,
+    /// What each member was last told of our snapshots; empty before [`Self::with_standby_snapshots`].
+    pub standby_snapshots: Vec<MemberRecord>,
 }
 
 /// What cnc.dat says of one service.
@@ -99,6 +103,9 @@ pub enum StatusError {
     /// No cnc.dat, or not one of ours.
     #[error("{0}; is this the --dir of a node that has been started?")]
     Cnc(#[from] CncError),
+    /// A file that the node keeps beside it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A cnc.dat without a standby's counters.
     #[error("{} is not a standby's: it has no counter of type 220", path.display())]
     NotAStandby {
@@ -157,7 +164,18 @@ impl StatusReport {
             backup_query_deadline_ms: cnc.find(kind::BACKUP_QUERY_DEADLINE, &[]).map(|c| c.value),
             errors: cnc.errors().len(),
             services,
+            standby_snapshots: Vec::new(),
         })
+    }
+
+    /// With what the node in `dir` remembers of its announcements.
+    ///
+    /// # Errors
+    /// [`StatusError::Store`].
+    pub fn with_standby_snapshots(self, dir: &Path) -> Result<Self, StatusError> {
+        let path = StandbySnapshots::path_in(&dir.join("cluster"));
+        let standby_snapshots = StandbySnapshots::read(&path)?.members;
+        Ok(Self { standby_snapshots, ..self })
     }
 
     /// What a monitor should be told, empty when all is well.
@@ -183,14 +201,16 @@ impl StatusReport {
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
-            for (name, value) in fields.iter().filter(|(name, _)| *name != "services") {
+            for (name, value) in fields.iter().filter(|(_, value)| !value.is_array()) {
                 let _ = writeln!(text, "{name:<24} {}", plain(value));
             }
-            for service in fields.get("services").and_then(Value::as_array).into_iter().flatten() {
-                let figures = service.as_object().into_iter().flatten();
-                let figures: Vec<String> =
-                    figures.map(|(name, value)| format!("{name}={}", plain(value))).collect();
-                let _ = writeln!(text, "{:<24} {}", "service", figures.join(" "));
+            for (list, title) in [("services", "service"), ("standby_snapshots", "standby_snapshot")] {
+                for entry in fields.get(list).and_then(Value::as_array).into_iter().flatten() {
+                    let figures = entry.as_object().into_iter().flatten();
+                    let figures: Vec<String> =
+                        figures.map(|(name, value)| format!("{name}={}", plain(value))).collect();
+                    let _ = writeln!(text, "{title:<24} {}", figures.join(" "));
+                }
             }
         }
         text

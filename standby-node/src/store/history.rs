@@ -13,6 +13,7 @@ use consensus_tap::codec::log::NewLeadershipTermEvent;
 use consensus_tap::file::catalog::{Descriptor, NULL_POSITION, NULL_TIMESTAMP, Record, RecordState};
 use consensus_tap::file::recording_log::{CONSENSUS_MODULE_ID, SnapshotSet};
 use consensus_tap::file::segment::{GeometryError, RecordingGeometry};
+use consensus_tap::serving::LastTerm;
 use consensus_tap::wire::{StreamTerms, TermLength};
 
 use super::catalog::Catalog;
@@ -320,6 +321,21 @@ impl History {
     /// The newest complete snapshot set.
     pub fn latest_snapshot_set(&self, service_count: usize) -> Option<SnapshotSet> {
         self.recording_log.log().latest_snapshot_set(service_count)
+    }
+
+    /// The newest term of the log.
+    pub fn last_term(&self) -> Option<LastTerm> {
+        let row = self.recording_log.log().last_term()?;
+        Some(LastTerm {
+            log_recording_id: row.entry.recording_id,
+            leadership_term_id: row.entry.leadership_term_id,
+            term_base_log_position: row.entry.term_base_log_position,
+        })
+    }
+
+    /// Every complete snapshot set, newest first, for whatever number of services.
+    pub fn snapshot_sets_as_found(&self) -> Vec<SnapshotSet> {
+        self.recording_log.log().snapshot_sets_as_found()
     }
 
     /// A complete snapshot recording, and where it ends.

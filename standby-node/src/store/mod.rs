@@ -23,6 +23,7 @@ pub mod repair;
 pub mod reseed;
 pub mod segment;
 pub mod segment_preparer;
+pub mod standby_snapshots;
 
 use std::fs::File;
 use std::io;
@@ -76,6 +77,17 @@ pub enum StoreError {
         source: FormatError,
         /// What the operator can do.
         next_step: &'static str,
+    },
+    /// A JSON file of ours that does not say what it should.
+    #[error(
+        "{}: {source}; remove it: what it remembers of announcements is found anew with the next snapshot",
+        path.display()
+    )]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        source: Box<serde_json::Error>,
     },
     /// A row that the recording log does not take.
     #[error("{}: {source}", path.display())]

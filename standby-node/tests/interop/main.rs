@@ -4,6 +4,7 @@ mod access;
 mod backup;
 mod cold_restore;
 mod commit_safety;
+mod daisy_chain;
 mod failures;
 mod following;
 mod forks;

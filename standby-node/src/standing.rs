@@ -1,0 +1,97 @@
+//! What this node says of itself to those that ask it as a member: kept by the conductor, told on change only.
+
+use std::sync::Arc;
+
+use consensus_tap::serving::Standing;
+use consensus_tap::tap::Source;
+
+use crate::store::history::History;
+
+/// Follows what the tap and the log say of the cluster.
+#[derive(Debug)]
+pub struct StandingKeeper {
+    commit_position_counter_id: i32,
+    /// Chosen, and not yet followed.
+    chosen: Option<Box<Source>>,
+    standing: Arc<Standing>,
+    leader_member_id: i32,
+    /// Newest term whose leader is known.
+    leadership_term_id: i64,
+    is_following: bool,
+    cluster_members: String,
+}
+
+/// Nobody leads, or nobody knows.
+const NULL_MEMBER_ID: i32 = -1;
+
+impl StandingKeeper {
+    /// A node that follows nobody yet. `commit_position_counter_id` is its own counter of type 203.
+    pub fn new(commit_position_counter_id: i32) -> Self {
+        Self {
+            commit_position_counter_id,
+            chosen: None,
+            standing: Arc::default(),
+            leader_member_id: NULL_MEMBER_ID,
+            leadership_term_id: -1,
+            is_following: false,
+            cluster_members: String::new(),
+        }
+    }
+
+    /// A source was chosen; whether it serves us is to be seen.
+    pub fn on_source_chosen(&mut self, source: Box<Source>) {
+        self.chosen = Some(source);
+    }
+
+    /// The chosen source sends the log.
+    pub fn on_following(&mut self) {
+        if let Some(source) = self.chosen.take() {
+            self.on_source_changed(&source);
+        }
+    }
+
+    /// The source that is followed says something new.
+    pub fn on_source_changed(&mut self, source: &Source) {
+        self.is_following = true;
+        self.leader_member_id = source.leader_member_id;
+        self.leadership_term_id = source.leadership_term_id;
+        self.cluster_members.clone_from(&source.cluster_members);
+    }
+
+    /// Nobody sends the log any more: who leads is not known.
+    pub fn on_source_lost(&mut self) {
+        self.chosen = None;
+        self.is_following = false;
+        self.leader_member_id = NULL_MEMBER_ID;
+    }
+
+    /// The log says that a term began. While we catch up it tells of leaders that are long gone.
+    pub fn on_leadership_term(&mut self, leadership_term_id: i64, leader_member_id: i32) {
+        if self.is_following && leadership_term_id > self.leadership_term_id {
+            self.leadership_term_id = leadership_term_id;
+            self.leader_member_id = leader_member_id;
+        }
+    }
+
+    /// The member list as the source that is followed sent it last.
+    pub fn cluster_members(&self) -> &str {
+        &self.cluster_members
+    }
+
+    /// The standing, if it is another than the last that was taken.
+    pub fn take_changed(&mut self, history: &History) -> Option<Arc<Standing>> {
+        let standing = Standing {
+            last_term: history.last_term(),
+            commit_position_counter_id: self.commit_position_counter_id,
+            leader_member_id: self.leader_member_id,
+            is_following: self.is_following,
+            cluster_members: self.cluster_members.clone(),
+            snapshot_sets: history.snapshot_sets_as_found(),
+        };
+        if *self.standing == standing {
+            return None;
+        }
+        self.standing = Arc::new(standing);
+        Some(Arc::clone(&self.standing))
+    }
+}
