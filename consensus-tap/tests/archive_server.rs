@@ -211,7 +211,7 @@ fn a_session_ends_with_a_close_and_with_its_clients_streams() {
     rig.clients.clear();
     rig.run_for(20 * SECOND);
     assert_eq!(rig.serving.archive().session_count(), 0);
-    assert_eq!(rig.serving.stream_count(), 1, "only the subscription is left");
+    assert_eq!(rig.serving.stream_count(), 2, "only the subscriptions are left");
 }
 
 #[test]

@@ -138,6 +138,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("port", "70000"),
     ("response_endpoint", "\"nowhere\""),
     ("archive_endpoint", "\"nowhere\""),
+    ("serve_allow", "[\"10.0.0.0/33\"]"),
     ("max_concurrent_replays", "0"),
     ("max_control_sessions", "70000"),
     ("endpoint_map", "[\"a:1=b\"]"),
@@ -178,6 +179,8 @@ const ANY_TEXT: &[&str] = &[
     "archive_credentials",
     "archive_server_credentials",
     "archive_server_challenge_answer",
+    "consensus_server_credentials",
+    "consensus_server_challenge_answer",
 ];
 
 #[test]
