@@ -300,7 +300,6 @@ impl Publication {
         match self.phase {
             Phase::Draining if self.receivers.is_empty() => self.phase = Phase::Gone,
             Phase::Draining if self.sender_position == self.position() => self.linger(false, now_ns),
-            Phase::Lingering { until_ns, .. } if now_ns >= until_ns => self.phase = Phase::Gone,
             _ => {}
         }
         if self.phase == Phase::Gone {
@@ -311,6 +310,10 @@ impl Publication {
         }
         if self.last_status_message_ns.is_some() && now_ns >= self.heartbeat_due_ns {
             self.send_heartbeat(now_ns, port);
+        }
+        // Last, so that the end is told once at least, however short the linger time is.
+        if matches!(self.phase, Phase::Lingering { until_ns, .. } if now_ns >= until_ns) {
+            self.phase = Phase::Gone;
         }
     }
 
@@ -427,9 +430,14 @@ impl Publication {
         (never_connected || self.setup_elicited) && !matches!(self.phase, Phase::Lingering { .. })
     }
 
+    /// An end is told in the next heartbeat, no earlier than others would be: a Java archive that replicates a stopped
+    /// recording looks whether it has all of it, and no longer looks once its image has ended.
     fn linger(&mut self, revoked: bool, now_ns: u64) {
-        self.phase = Phase::Lingering { until_ns: now_ns.saturating_add(self.linger_ns), revoked };
-        self.heartbeat_due_ns = now_ns;
+        if revoked {
+            self.heartbeat_due_ns = now_ns;
+        }
+        let until_ns = now_ns.saturating_add(self.linger_ns).max(self.heartbeat_due_ns);
+        self.phase = Phase::Lingering { until_ns, revoked };
     }
 
     fn send_setup(&mut self, now_ns: u64, port: &mut Port) {

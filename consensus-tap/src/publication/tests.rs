@@ -356,7 +356,8 @@ fn closing_sends_what_is_left_then_the_end_and_leaves_with_the_receiver() {
     let first = fixture.pass(10 * MS);
     assert_eq!(DataFrame::parse(&first[0].1).unwrap().payload(), b"last");
     let end = UNFRAGMENTED | EOS;
-    assert_eq!(fixture.heartbeat_flags(250 * MS), [(60, end), (160, end), (260, end)]);
+    // A heartbeat after the data, not on its heels.
+    assert_eq!(fixture.heartbeat_flags(250 * MS), [(150, end), (250, end)]);
     fixture.nak(0, 64);
     assert_eq!(fixture.sent().len(), 1, "still answers");
     fixture.status(64, 4096, status_message::END_OF_STREAM);
@@ -373,6 +374,17 @@ fn lingering_ends_even_when_the_receiver_never_leaves() {
         assert!(!fixture.publication.is_gone());
     }
     fixture.pass(200 * MS);
+    assert!(fixture.publication.is_gone());
+}
+
+#[test]
+fn the_end_is_told_once_however_short_the_linger_time_is() {
+    let mut fixture = Fixture::new(&PublicationParams { linger_ns: 0, ..params() });
+    fixture.status(0, 4096, 0);
+    fixture.publication.offer(b"last").unwrap();
+    fixture.publication.close();
+    let flags: Vec<u8> = fixture.heartbeat_flags(300 * MS).into_iter().map(|(_, flags)| flags).collect();
+    assert_eq!(flags.iter().filter(|flags| **flags == UNFRAGMENTED | EOS).count(), 1, "{flags:?}");
     assert!(fixture.publication.is_gone());
 }
 
