@@ -1,6 +1,7 @@
 //! Tests against real Java clusters, and of the support for them.
 
 mod access;
+mod archive_server;
 mod backup;
 mod cold_restore;
 mod commit_safety;

@@ -16,6 +16,7 @@
 #![allow(dead_code, reason = "each test uses a part of the support")]
 
 pub(crate) mod agreement;
+pub(crate) mod archive_client;
 pub(crate) mod audit_log;
 pub(crate) mod burst_audit;
 pub(crate) mod client;
