@@ -1,6 +1,6 @@
 //! The recordings that the receiver writes, as the tap sees them.
 
-use consensus_tap::tap::{RecordFailed, Recorder, RecordingKey};
+use consensus_tap::tap::{AppendError, RecordFailed, Recorder, RecordingKey};
 
 use crate::store::recording_writer::{RecordError, RecordingWriter};
 use crate::store::segment::SegmentError;
@@ -64,15 +64,22 @@ impl Recordings {
 
 impl Recorder for Recordings {
     #[inline]
-    fn append(&mut self, key: RecordingKey, position: i64, frames: &[u8]) -> Result<(), RecordFailed> {
+    fn append(&mut self, key: RecordingKey, position: i64, frames: &[u8]) -> Result<(), AppendError> {
         let writer = match key {
             RecordingKey::Log => self.log.as_mut(),
             RecordingKey::Snapshot(index) => self.snapshots.get_mut(index),
         };
         let writer = writer.expect("the tap appends to what was opened");
-        writer.append(position, frames).map_err(|error| {
-            self.failure = Some((key, error.into()));
-            RecordFailed
+        writer.append(position, frames).map_err(|error| match error {
+            RecordError::NextSegment { .. } => {
+                self.failure = Some((key, error.into()));
+                AppendError::Failed
+            }
+            // The recording is as good as before: whoever sent this is left, and another may go on.
+            RecordError::NotContiguous { .. }
+            | RecordError::BadFrame { .. }
+            | RecordError::UnexpectedStream { .. }
+            | RecordError::CrossesTerm { .. } => AppendError::Misplaced,
         })
     }
 

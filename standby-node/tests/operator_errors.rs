@@ -151,7 +151,6 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("routing", "\"some\""),
     ("replay_start", "\"now\""),
     ("consensus_stream_id", "2147483648"),
-    ("log_stream_id", "\"x\""),
     ("archive_control_stream_id", "\"\""),
     ("receive_window", "1024"),
     ("socket_receive_buffer", "\"7x\""),

@@ -21,8 +21,8 @@ use consensus_tap::endpoint::Endpoint;
 use consensus_tap::image::{FragmentAssembler, ImageKey, ImageSink, Refused, SubscriptionParams};
 use consensus_tap::publication::{PublicationId, PublicationParams};
 use consensus_tap::tap::{
-    RecordFailed, Recorder, RecordingKey, ReplayStart, Routing, SourceType, Tap, TapAction, TapConfig,
-    TapReport, TapState,
+    AppendError, RecordFailed, Recorder, RecordingKey, ReplayStart, Routing, SourceType, Tap, TapAction,
+    TapConfig, TapReport, TapState,
 };
 use consensus_tap::wire::frames;
 use service_api::ClusterTimeUnit;
@@ -178,7 +178,6 @@ pub(crate) fn tap_config() -> TapConfig {
         service_count: Some(1),
         fetch_snapshots: true,
         consensus_stream_id: CONSENSUS_STREAM_ID,
-        log_stream_id: LOG_STREAM_ID,
         archive_control_stream_id: ARCHIVE_CONTROL_STREAM_ID,
         archive_response_stream_id: ARCHIVE_RESPONSE_STREAM_ID,
         receive_window_length: 128 * 1024,
@@ -219,7 +218,7 @@ impl MemoryLog {
         self.end
     }
 
-    fn append(&mut self, position: i64, bytes: &[u8]) -> Result<(), RecordFailed> {
+    fn append(&mut self, position: i64, bytes: &[u8]) -> Result<(), AppendError> {
         assert_eq!(position, self.end, "a recording has no gaps");
         let mut at = 0;
         for frame in frames(bytes) {
@@ -230,7 +229,7 @@ impl MemoryLog {
             self.end += frame.aligned_length() as i64;
         }
         // A disk has an end.
-        if self.end > self.start + (64 << 20) { Err(RecordFailed) } else { Ok(()) }
+        if self.end > self.start + (64 << 20) { Err(AppendError::Failed) } else { Ok(()) }
     }
 }
 
@@ -249,7 +248,7 @@ impl MemoryRecorder {
 }
 
 impl Recorder for MemoryRecorder {
-    fn append(&mut self, key: RecordingKey, position: i64, bytes: &[u8]) -> Result<(), RecordFailed> {
+    fn append(&mut self, key: RecordingKey, position: i64, bytes: &[u8]) -> Result<(), AppendError> {
         let recording = match key {
             RecordingKey::Log => self.log.as_mut(),
             RecordingKey::Snapshot(index) => self.snapshots.get_mut(index),

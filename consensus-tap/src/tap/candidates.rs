@@ -10,6 +10,8 @@ const PAUSE_MAX_NS: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub(super) struct Candidates {
     endpoints: Vec<HostPort>,
+    /// What was last found of each.
+    verdicts: Vec<Option<Verdict>>,
     next: usize,
     refused: usize,
     purged: usize,
@@ -42,19 +44,31 @@ pub(super) struct Turn {
 impl Candidates {
     pub(super) fn new(endpoints: Vec<HostPort>) -> Self {
         assert!(!endpoints.is_empty(), "a tap needs at least one consensus endpoint");
-        Self { endpoints, next: 0, refused: 0, purged: 0, ineligible: 0, pause_ns: PAUSE_MIN_NS }
+        let verdicts = vec![None; endpoints.len()];
+        Self { endpoints, verdicts, next: 0, refused: 0, purged: 0, ineligible: 0, pause_ns: PAUSE_MIN_NS }
     }
 
     /// Adds an endpoint that a member named, once.
     pub(super) fn add(&mut self, endpoint: HostPort) {
         if self.endpoints.len() < ENDPOINTS_MAX && !self.endpoints.contains(&endpoint) {
             self.endpoints.push(endpoint);
+            self.verdicts.push(None);
         }
     }
 
     /// Whether there is more than one.
     pub(super) fn is_choice(&self) -> bool {
         self.endpoints.len() > 1
+    }
+
+    /// Those that did not answer, or were no source, when they were last asked.
+    pub(super) fn unusable(&self) -> impl Iterator<Item = &HostPort> {
+        let is_unusable = |verdict: &Option<Verdict>| *verdict == Some(Verdict::Unusable);
+        self.endpoints
+            .iter()
+            .zip(&self.verdicts)
+            .filter(move |(_, v)| is_unusable(v))
+            .map(|(endpoint, _)| endpoint)
     }
 
     /// The endpoint to ask now.
@@ -64,6 +78,7 @@ impl Candidates {
 
     /// The current endpoint would not do: moves on.
     pub(super) fn refuse(&mut self, verdict: Verdict) -> Turn {
+        self.verdicts[self.next] = Some(verdict);
         self.next = (self.next + 1) % self.endpoints.len();
         self.refused += 1;
         self.purged += usize::from(verdict == Verdict::Purged);

@@ -71,8 +71,6 @@ pub struct TapConfig {
     pub fetch_snapshots: bool,
     /// Stream of consensus messages, 108 unless the cluster says otherwise.
     pub consensus_stream_id: i32,
-    /// Stream of the log, 100 unless the cluster says otherwise.
-    pub log_stream_id: i32,
     /// Stream of the members' archive control requests, 10 unless the cluster says otherwise.
     pub archive_control_stream_id: i32,
     /// Stream on which archives answer us.

@@ -1,12 +1,13 @@
 //! The steps of a fetch: describe, open, replay, one recording of the set after another. The same before the log, where
 //! the source stands and falls with it, and beside the log, where only the fetch does.
 
+use super::following::difference;
 use super::replaying::replay_channel;
 use super::snapshot_fetch::{FetchStep, SnapshotFetch, check_snapshot};
 use super::{Phase, Recorder, RecordingKey, Tap, TapAction, TapReport, TapState, next_random};
 use crate::archive::{CorrelationId, Recording, ReplayParams};
 use crate::codec::consensus::SnapshotEntry;
-use crate::image::SubscriptionParams;
+use crate::image::{ImageGeometry, ImageKey, SubscriptionParams};
 
 impl Tap {
     /// Asks for the first recording of a set.
@@ -70,6 +71,21 @@ impl Tap {
             }
         }
         true
+    }
+
+    /// The image of a snapshot's replay is there: refused where it is not what the archive described.
+    pub(super) fn on_snapshot_image(&mut self, key: ImageKey, geometry: &ImageGeometry, now_ns: u64) {
+        let Some(FetchStep::Replaying { descriptor, subscription, .. }) =
+            self.fetch.as_ref().map(|fetch| &fetch.step)
+        else {
+            return;
+        };
+        if *subscription != key.subscription {
+            return;
+        }
+        if let Some(difference) = difference(geometry, descriptor, descriptor.start_position) {
+            self.fetch_failed(&format!("its replay of a snapshot {difference}"), now_ns);
+        }
     }
 
     /// The archive began to replay the current recording.

@@ -3,8 +3,9 @@
 use super::consensus_link::Query;
 use super::replaying::ReplayAnswer;
 use super::{Phase, Recorder, RecordingKey, SECOND_NS, Tap, TapReport, TapState};
-use crate::archive::CorrelationId;
+use crate::archive::{CorrelationId, Recording};
 use crate::codec::archive_control::ArchiveErrorCode;
+use crate::image::ImageGeometry;
 
 /// How long every source may be behind us before an operator is told.
 const BEHIND_ALARM_NS: u64 = 60 * SECOND_NS;
@@ -14,6 +15,24 @@ const UNANSWERED_PROGRESS_TIMEOUTS: u64 = 3;
 const NULL_MEMBER_ID: i32 = -1;
 /// How often the source is asked whether it is still of the wanted kind; a new term asks at once.
 const REFRESH_INTERVAL_NS: u64 = 10 * SECOND_NS;
+
+/// What a replay's stream has otherwise than the recording that its archive described.
+pub(super) fn difference(
+    geometry: &ImageGeometry,
+    described: &Recording,
+    start_position: i64,
+) -> Option<String> {
+    let (terms, begins) = (geometry.terms, geometry.join_position);
+    let (term_length, initial_term_id) = (terms.term_length.bytes(), terms.initial_term_id);
+    if (term_length, initial_term_id) != (described.term_buffer_length, described.initial_term_id) {
+        return Some(format!(
+            "has terms of {term_length} bytes from term {initial_term_id} on, where its archive described {} bytes \
+             from term {} on",
+            described.term_buffer_length, described.initial_term_id
+        ));
+    }
+    (begins != start_position).then(|| format!("begins at position {begins}, not at {start_position}"))
+}
 
 impl Tap {
     pub(super) fn enter_following(&mut self, position: i64, now_ns: u64) {
@@ -29,10 +48,13 @@ impl Tap {
         self.phase = Phase::Following;
     }
 
-    /// The replay's image is there: what was only asked for has begun.
-    pub(super) fn on_replay_image(&mut self, _now_ns: u64) {
-        let Some(replay) = &self.replay else { return };
+    /// The replay's image is there: what was only asked for has begun, if it is what was asked for.
+    pub(super) fn on_replay_image(&mut self, geometry: ImageGeometry, now_ns: u64) {
+        let (Some(replay), Some(log)) = (&self.replay, &self.log) else { return };
         let replay_position = replay.start_position;
+        if let Some(difference) = difference(&geometry, log, replay_position) {
+            return self.abandon(&format!("its replay of the log {difference}"), now_ns);
+        }
         self.candidates.served();
         self.status.state = TapState::Following;
         self.report(TapReport::Following { member_id: self.status.source_member_id, replay_position });

@@ -1,6 +1,6 @@
 //! One bounded replay of a source's log: compare what we have, append what is new.
 
-use super::recorder::{RecordFailed, Recorder, RecordingKey};
+use super::recorder::{AppendError, RecordFailed, Recorder, RecordingKey};
 use crate::archive::CorrelationId;
 use crate::image::{ImageKey, SubscriptionId};
 use crate::wire::data::{HEADER_LENGTH, frames};
@@ -31,7 +31,7 @@ pub(super) struct LogReplay {
 pub(super) enum ReplayOutcome {
     /// The source's log holds something else at this position than ours.
     Diverged { position: i64 },
-    /// Bytes came that do not follow those before.
+    /// Bytes came that do not follow those before, or are none of this log.
     Misplaced { position: i64 },
     /// The recording took no more.
     RecordFailed,
@@ -99,7 +99,11 @@ impl LogReplay {
                 self.position = recorder.position(RecordingKey::Log).unwrap_or(compared.end);
                 true
             }
-            Err(RecordFailed) => {
+            Err(AppendError::Misplaced) => {
+                self.outcome = Some(ReplayOutcome::Misplaced { position: compared.end });
+                false
+            }
+            Err(AppendError::Failed) => {
                 self.outcome = Some(ReplayOutcome::RecordFailed);
                 false
             }

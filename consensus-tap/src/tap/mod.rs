@@ -35,13 +35,14 @@ mod source;
 mod sourcing;
 mod status;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 pub use self::action::{TapAction, TapReport};
 pub use self::config::{ReplayStart, Routing, SECOND_NS, SourceType, TapConfig};
 pub use self::lag::LagTracker;
-pub use self::recorder::{RecordFailed, Recorder, RecordingKey};
+pub use self::recorder::{AppendError, RecordFailed, Recorder, RecordingKey};
 pub use self::source::{Source, SourceError};
 pub use self::status::{TapState, TapStatus};
 pub use crate::codec::consensus::SnapshotEntry;
@@ -133,8 +134,15 @@ struct Timers {
     progress_position: i64,
     /// Since when every source has been behind us.
     behind_since_ns: Option<u64>,
-    /// Since when members say that they no longer have what would continue our log, and none that it does.
-    purged_since_ns: Option<u64>,
+    /// Members say that they no longer have what would continue our log, and none that it does.
+    purged: Option<Purged>,
+}
+
+/// What the first member that had purged our log said.
+#[derive(Debug)]
+struct Purged {
+    since_ns: u64,
+    reason: String,
 }
 
 /// Decisions need no finer time; between two ticks only datagrams are handled.
@@ -332,10 +340,12 @@ impl Tap {
 
     fn on_endpoint_event(&mut self, event: EndpointEvent, now_ns: u64) {
         match event {
-            EndpointEvent::ImageAvailable { key, .. } => {
+            EndpointEvent::ImageAvailable { key, geometry, .. } => {
                 if let Some(replay) = self.replay.as_mut().filter(|r| r.subscription == key.subscription) {
                     replay.image = Some(key);
-                    self.on_replay_image(now_ns);
+                    self.on_replay_image(geometry, now_ns);
+                } else {
+                    self.on_snapshot_image(key, &geometry, now_ns);
                 }
             }
             EndpointEvent::ImageUnavailable { key, reason, .. } => {
@@ -378,7 +388,13 @@ impl Tap {
                 );
             }
             ReplayOutcome::Misplaced { position } => {
-                self.abandon(&format!("its replay jumped to position {position}"), now_ns);
+                let ours = self.replay.as_ref().map_or(position, LogReplay::position);
+                self.abandon(
+                    &format!(
+                        "what its replay sent for position {position} does not continue our log at {ours}"
+                    ),
+                    now_ns,
+                );
             }
             ReplayOutcome::RecordFailed => {
                 self.halt(TapState::Failed, "the log could not be recorded".to_owned(), now_ns);
@@ -399,6 +415,8 @@ impl Tap {
         if matches!(self.phase, Phase::Halted | Phase::Idle | Phase::Pausing { .. }) {
             return;
         }
+        let unreached = self.unreached_archive();
+        let reason = &*unreached.map_or(Cow::Borrowed(reason), |why| Cow::Owned(format!("{reason}: {why}")));
         if let Some(link) = &self.link {
             let report = TapReport::SourceLost { endpoint: link.endpoint.clone(), reason: reason.to_owned() };
             self.report(report);
@@ -409,22 +427,48 @@ impl Tap {
         self.disconnect(now_ns);
         let turn = self.candidates.refuse(verdict);
         if verdict == Verdict::Purged {
-            self.timers.purged_since_ns.get_or_insert(now_ns);
+            let purged = || Purged { since_ns: now_ns, reason: reason.to_owned() };
+            self.timers.purged.get_or_insert_with(purged);
         }
-        let out_of_patience =
-            self.timers.purged_since_ns.is_some_and(|since_ns| now_ns > since_ns + PURGED_PATIENCE_NS);
         self.status.state = TapState::BackupQuery;
         self.phase = Phase::Pausing { until_ns: now_ns + turn.pause_ns };
-        if turn.is_round_over && (turn.is_all_purged || out_of_patience) {
-            self.halt(
-                TapState::LogPurged,
-                format!(
-                    "no member that may be followed has the log that continues ours: {reason}. Our files are kept; `reseed` begins again \
-                     from the members' latest snapshot"
-                ),
-                now_ns,
-            );
+        if turn.is_round_over {
+            self.halt_if_purged(turn.is_all_purged, now_ns);
         }
+    }
+
+    /// A round is over in which nobody could be followed: ends when the log that we need is gone, for all that can be
+    /// known.
+    fn halt_if_purged(&mut self, is_all_purged: bool, now_ns: u64) {
+        let Some(Purged { since_ns, reason }) = &self.timers.purged else { return };
+        let reason = if is_all_purged {
+            format!(
+                "no member that may be followed has the log that continues ours: {reason}. Our files are kept; \
+                 `reseed` begins again from the members' latest snapshot"
+            )
+        } else if now_ns > since_ns + PURGED_PATIENCE_NS {
+            let others: Vec<String> = self.candidates.unusable().map(ToString::to_string).collect();
+            format!(
+                "{reason}, and for half a minute nobody else could be followed ({}). Our files are kept: start this \
+                 node again when those members are back; `reseed` only if none of them has the log that continues ours",
+                others.join(", ")
+            )
+        } else {
+            return;
+        };
+        self.halt(TapState::LogPurged, reason, now_ns);
+    }
+
+    /// Why the archive of a member may not have been reached that wants to be asked another way than ours.
+    fn unreached_archive(&self) -> Option<String> {
+        let source = self.source.as_ref().filter(|_| matches!(self.phase, Phase::Connecting))?;
+        let named = source.archive_response_endpoint.as_ref()?;
+        Some(format!(
+            "the member names an archive response endpoint ({named}), for clients that its archive cannot send to; a \
+             standby is sent to at its own endpoint, so open the way from there to {}, or set `response_endpoint` to \
+             what is reachable",
+            self.config.response_endpoint
+        ))
     }
 
     /// Ends for good: only an operator can go on from here.

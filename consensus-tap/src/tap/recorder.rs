@@ -11,9 +11,19 @@ pub enum RecordingKey {
     Snapshot(usize),
 }
 
-/// The runtime could not take bytes: its disk is full, its file is gone. Details are the runtime's to tell.
+/// The runtime cannot read what it recorded: its file is gone. Details are the runtime's to tell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RecordFailed;
+
+/// Why frames were not appended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AppendError {
+    /// They are none that can follow what is recorded: whoever sent them is at fault, and the recording is as good as
+    /// before.
+    Misplaced,
+    /// The runtime could not take them: its disk is full, its file is gone. Details are the runtime's to tell.
+    Failed,
+}
 
 /// Where received bytes go, and where earlier ones are compared.
 ///
@@ -24,8 +34,8 @@ pub trait Recorder {
     /// header alone and takes its full length.
     ///
     /// # Errors
-    /// [`RecordFailed`] when the bytes could not be stored; nothing of them counts as recorded then.
-    fn append(&mut self, key: RecordingKey, position: i64, frames: &[u8]) -> Result<(), RecordFailed>;
+    /// [`AppendError`]; nothing of the bytes counts as recorded then.
+    fn append(&mut self, key: RecordingKey, position: i64, frames: &[u8]) -> Result<(), AppendError>;
 
     /// The end of a recording, `None` when it is not open.
     fn position(&self, key: RecordingKey) -> Option<i64>;

@@ -45,7 +45,7 @@ impl Tap {
     /// Asks which counter bounds the member's log now. `limit` is where its committed log ended, if that is known to
     /// lie below the end of ours.
     pub(super) fn refresh(&mut self, limit: Option<i64>) {
-        self.timers.purged_since_ns = None;
+        self.timers.purged = None;
         if let Some(link) = self.link.as_mut() {
             link.ask(Query::Backup);
         }
@@ -71,7 +71,8 @@ impl Tap {
         let channel = replay_channel(&self.config.response_endpoint, session_id);
         let params = ReplayParams {
             position: start_position,
-            ..ReplayParams::new(source.log_recording_id, self.config.log_stream_id, &channel)
+            // Frames carry the stream id of the replay, and our recording is described as the source's.
+            ..ReplayParams::new(source.log_recording_id, log.stream_id, &channel)
         };
         let limit_counter_id = source.commit_position_counter_id;
         let asked = archive.client.bounded_replay(&params, limit_counter_id, now_ns);
@@ -113,9 +114,10 @@ impl Tap {
         }
         match answer {
             ReplayAnswer::Granted { replay_session_id } => {
+                let Some(log) = &self.log else { return };
                 let subscription = self.endpoint.add_subscription(SubscriptionParams {
                     receive_window_length: self.config.receive_window_length,
-                    ..SubscriptionParams::of_session(self.config.log_stream_id, request.session_id)
+                    ..SubscriptionParams::of_session(log.stream_id, request.session_id)
                 });
                 self.replay = Some(LogReplay::new(
                     subscription,

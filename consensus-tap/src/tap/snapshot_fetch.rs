@@ -2,6 +2,7 @@
 
 use crate::archive::{CorrelationId, Recording};
 use crate::codec::consensus::SnapshotEntry;
+use crate::file::segment::{GeometryError, RecordingGeometry};
 use crate::image::SubscriptionId;
 
 /// A set being fetched. Each recording is described, opened here, replayed to its stop position, and then
@@ -84,9 +85,26 @@ impl SnapshotFetch {
     }
 }
 
+/// Whether there can be a recording as an archive describes it: ours will be of the same shape.
+pub(super) fn check_shape(descriptor: &Recording) -> Result<(), GeometryError> {
+    let &Recording { recording_id, start_position, term_buffer_length, segment_file_length, .. } = descriptor;
+    let (initial_term_id, stream_id) = (descriptor.initial_term_id, descriptor.stream_id);
+    RecordingGeometry::new(
+        recording_id,
+        start_position,
+        term_buffer_length,
+        segment_file_length,
+        initial_term_id,
+        stream_id,
+    )
+    .map(drop)
+}
+
 /// What a snapshot recording must be, in words when it is not.
 pub(super) fn check_snapshot(descriptor: &Recording) -> Result<(), String> {
     let &Recording { recording_id, start_position, stop_position, .. } = descriptor;
+    check_shape(descriptor)
+        .map_err(|error| format!("snapshot recording {recording_id} cannot be: {error}"))?;
     if start_position != 0 {
         return Err(format!("snapshot recording {recording_id} starts at {start_position}, not at 0"));
     }

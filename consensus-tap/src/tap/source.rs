@@ -21,6 +21,8 @@ pub struct Source {
     pub term_base_log_position: i64,
     /// Its archive's control endpoint.
     pub archive_endpoint: HostPort,
+    /// Where its archive opens response channels, for clients that it cannot send to. A standby can be sent to.
+    pub archive_response_endpoint: Option<String>,
     /// The consensus endpoints of everybody that it names.
     pub consensus_endpoints: Vec<HostPort>,
     /// Its newest complete set of snapshots, or none.
@@ -93,6 +95,7 @@ impl Source {
             leadership_term_id: response.last_leadership_term_id,
             term_base_log_position: response.last_term_base_log_position,
             archive_endpoint: member.archive_endpoint.parse().map_err(|_| not_listed())?,
+            archive_response_endpoint: member.archive_response_endpoint.clone(),
             consensus_endpoints: members.iter().filter_map(|m| m.consensus_endpoint.parse().ok()).collect(),
             snapshots: response.snapshots.iter().collect(),
             cluster_members: response.cluster_members.to_owned(),
@@ -167,6 +170,7 @@ mod tests {
             leadership_term_id: 2,
             term_base_log_position: 0,
             archive_endpoint: "a:1".parse().unwrap(),
+            archive_response_endpoint: None,
             consensus_endpoints: Vec::new(),
             snapshots,
             cluster_members: String::new(),

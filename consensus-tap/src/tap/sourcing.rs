@@ -4,6 +4,7 @@ use super::archive_link::ArchiveLink;
 use super::candidates::Verdict;
 use super::config::ReplayStart;
 use super::consensus_link::{ConsensusLink, LinkFault, Query};
+use super::snapshot_fetch::check_shape;
 use super::{
     Phase, Recorder, RecordingKey, Routing, Source, SourceError, Tap, TapAction, TapReport, TapState,
     next_random,
@@ -306,6 +307,9 @@ impl Tap {
     }
 
     fn on_log_descriptor(&mut self, descriptor: Recording, now_ns: u64, recorder: &impl Recorder) {
+        if let Err(error) = check_shape(&descriptor) {
+            return self.abandon(&format!("its archive describes a log that cannot be: {error}"), now_ns);
+        }
         if let Some(end) = recorder.position(RecordingKey::Log) {
             if descriptor.start_position > end {
                 let reason = format!(

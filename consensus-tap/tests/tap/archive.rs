@@ -24,6 +24,8 @@ pub(crate) struct Archive {
     /// Snapshot recordings that are not complete.
     pub(crate) active_snapshots: Vec<i64>,
     pub(crate) refuses_positions: bool,
+    /// What it says wrongly of its log.
+    pub(crate) misdescribes: Option<fn(&mut RecordingDescriptor<'_>)>,
     /// Replays of the log stand still.
     pub(crate) holds_log_back: bool,
     /// How often a session was ended by its client.
@@ -56,6 +58,7 @@ pub(crate) struct Replay {
     opened_ns: u64,
     was_connected: bool,
     pub(crate) session_id: i32,
+    pub(crate) stream_id: i32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -239,6 +242,7 @@ impl Archive {
             opened_ns: now_ns,
             was_connected: false,
             session_id,
+            stream_id,
         });
         self.answer(session, correlation_id, Ok(id));
     }
@@ -309,7 +313,7 @@ impl Archive {
     fn describe(&mut self, session: i64, correlation_id: i64, recording_id: i64, recording: &SimLog) {
         let is_active = recording_id == LOG_RECORDING_ID || self.active_snapshots.contains(&recording_id);
         let mut message = Vec::new();
-        RecordingDescriptor {
+        let mut descriptor = RecordingDescriptor {
             control_session_id: session,
             correlation_id,
             recording_id,
@@ -326,8 +330,11 @@ impl Archive {
             stripped_channel: "aeron:ipc",
             original_channel: "aeron:ipc?alias=log",
             source_identity: "aeron:ipc",
+        };
+        if let Some(misdescribe) = self.misdescribes.filter(|_| recording_id == LOG_RECORDING_ID) {
+            misdescribe(&mut descriptor);
         }
-        .encode(&mut message);
+        descriptor.encode(&mut message);
         self.respond(session, message);
     }
 

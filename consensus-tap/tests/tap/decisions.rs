@@ -3,6 +3,7 @@
 use super::standby::{SECOND, Standby};
 use super::world::World;
 use consensus_tap::archive::Credentials;
+use consensus_tap::codec::archive_control::RecordingDescriptor;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapReport, TapState};
 
 /// As long as a source needs to be found, and more.
@@ -254,6 +255,85 @@ fn a_log_purged_beyond_our_end_halts_when_every_member_says_so() {
         world.standby.reports.last(),
         Some(TapReport::Halted { reason, .. }) if reason.contains("`reseed`")
     ));
+}
+
+#[test]
+fn a_log_that_some_have_purged_and_others_do_not_answer_for_halts_with_the_names_of_those() {
+    let mut world = World::calm(3, |_| {});
+    follows_and_keeps_up(&mut world);
+    world.cut = world.cluster.members.iter().map(|member| member.address).collect();
+    grow(&mut world, 150_000);
+    world.pass(SECOND);
+    world.cluster.take_snapshots();
+    (0..3).for_each(|index| world.cluster.purge(index));
+    world.cluster.kill(1);
+    world.cut.clear();
+    world.until("halted", 90 * SECOND, |world| world.standby.state() == TapState::LogPurged);
+    let Some(TapReport::Halted { reason, .. }) = world.standby.reports.last() else { panic!("a report") };
+    assert!(reason.contains("what lies between was purged"), "{reason}");
+    assert!(reason.contains("m1:") && !reason.contains("m0:") && !reason.contains("m2:"), "{reason}");
+    assert!(reason.contains("start this node again") && reason.contains("`reseed` only if"), "{reason}");
+}
+
+#[test]
+fn the_log_is_replayed_on_the_stream_that_its_recording_has() {
+    let mut world = World::calm(3, |_| {});
+    for member in &mut world.cluster.members {
+        member.log.stream_id = 200;
+    }
+    follows_and_keeps_up(&mut world);
+    let nodes = world.cluster.members.iter().flat_map(|member| &member.node);
+    let streams: Vec<i32> = nodes.flat_map(|node| &node.archive.replays).map(|r| r.stream_id).collect();
+    assert_eq!(streams, [200]);
+}
+
+#[test]
+fn an_archive_that_describes_a_log_that_cannot_be_is_left_for_another() {
+    let misdescriptions: [fn(&mut RecordingDescriptor<'_>); 3] = [
+        |descriptor| descriptor.term_buffer_length = 100_000,
+        |descriptor| descriptor.segment_file_length = 4096,
+        |descriptor| descriptor.start_position = -32,
+    ];
+    for misdescribe in misdescriptions {
+        let mut world = World::calm(3, |_| {});
+        let misdescribe_all = |world: &mut World, misdescribes| {
+            for node in world.cluster.members.iter_mut().flat_map(|member| &mut member.node) {
+                node.archive.misdescribes = misdescribes;
+            }
+        };
+        misdescribe_all(&mut world, Some(misdescribe));
+        world
+            .until("left", SOON_NS, |world| world.was_lost_for("its archive describes a log that cannot be"));
+        assert_eq!(world.standby.state(), TapState::BackupQuery);
+        misdescribe_all(&mut world, None);
+        follows_and_keeps_up(&mut world);
+    }
+}
+
+#[test]
+fn a_replay_of_another_shape_than_described_is_left_and_nothing_of_it_recorded() {
+    let mut world = World::calm(2, |_| {});
+    follows_and_keeps_up(&mut world);
+    let first = usize::from(world.is_following(1));
+    let other = world.cluster.members[1 - first].node.as_mut().expect("it runs");
+    other.archive.misdescribes = Some(|descriptor| descriptor.initial_term_id += 7);
+    world.cut = vec![world.cluster.members[first].address];
+    world.until("refused", 20 * SECOND, |world| world.was_lost_for("where its archive described"));
+    assert_eq!(world.standby.state(), TapState::BackupQuery);
+    world.cut.clear();
+    follows_and_keeps_up(&mut world);
+}
+
+#[test]
+fn a_member_with_an_archive_response_endpoint_is_used_and_its_unreached_archive_explained() {
+    let mut world = World::calm(1, |_| {});
+    world.cluster.members_text = "0,m0:1,m0:2,m0:3,m0:4,m0:5,m0:6".to_owned();
+    follows_and_keeps_up(&mut world);
+
+    let mut world = World::calm(1, |_| {});
+    world.cluster.members_text = "0,m0:1,m0:2,m0:3,m0:4,nowhere:5,m0:6".to_owned();
+    world.until("told", SOON_NS, |world| world.was_lost_for("archive response endpoint (m0:6)"));
+    assert!(world.was_lost_for("`response_endpoint`"));
 }
 
 #[test]

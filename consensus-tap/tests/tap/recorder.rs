@@ -1,5 +1,5 @@
 use super::log::is_same_log;
-use consensus_tap::tap::{RecordFailed, Recorder, RecordingKey};
+use consensus_tap::tap::{AppendError, RecordFailed, Recorder, RecordingKey};
 use consensus_tap::wire::frames;
 
 /// Recordings in memory, which outlive a standby's restart.
@@ -34,9 +34,9 @@ impl MemoryRecorder {
 }
 
 impl Recorder for MemoryRecorder {
-    fn append(&mut self, key: RecordingKey, position: i64, bytes: &[u8]) -> Result<(), RecordFailed> {
+    fn append(&mut self, key: RecordingKey, position: i64, bytes: &[u8]) -> Result<(), AppendError> {
         if self.is_disk_full {
-            return Err(RecordFailed);
+            return Err(AppendError::Failed);
         }
         let recording = match key {
             RecordingKey::Log => self.log.as_mut(),

@@ -57,7 +57,6 @@ impl Standby {
             service_count: Some(1),
             fetch_snapshots: false,
             consensus_stream_id: 108,
-            log_stream_id: 100,
             archive_control_stream_id: 10,
             archive_response_stream_id: 20,
             receive_window_length: 128 * 1024,

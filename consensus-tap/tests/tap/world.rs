@@ -356,9 +356,10 @@ impl World {
     fn transmit(&mut self) {
         let Self { network, standby, cluster, now_ns, invariants, .. } = self;
         let from = standby.address;
+        let log_stream_id = cluster.members[0].log.stream_id;
         standby.tap.poll_transmit(*now_ns, &mut |transmit| {
             for datagram in transmit.datagrams() {
-                invariants.on_sent(datagram, standby.config.log_stream_id);
+                invariants.on_sent(datagram, log_stream_id);
                 network.send(from, transmit.to, datagram, *now_ns);
             }
         });

@@ -184,7 +184,6 @@ impl NodeConfig {
             service_count: (!services.is_empty()).then_some(services.len() as u8),
             fetch_snapshots: settings.fetch_snapshots.unwrap_or(services.is_empty()),
             consensus_stream_id: settings.consensus_stream_id.unwrap_or(108),
-            log_stream_id: settings.log_stream_id.unwrap_or(100),
             archive_control_stream_id: settings.archive_control_stream_id.unwrap_or(10),
             archive_response_stream_id: 20,
             receive_window_length: window("receive_window", settings.receive_window, 2 << 20)?,

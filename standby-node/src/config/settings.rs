@@ -144,10 +144,6 @@ pub struct Settings {
     #[arg(long, value_name = "ID")]
     pub consensus_stream_id: Option<i32>,
 
-    /// Stream of the log (aeron.cluster.log.stream.id). [default: 100]
-    #[arg(long, value_name = "ID")]
-    pub log_stream_id: Option<i32>,
-
     /// Stream of archive control requests (aeron.archive.control.stream.id). [default: 10]
     #[arg(long, value_name = "ID")]
     pub archive_control_stream_id: Option<i32>,
@@ -242,7 +238,7 @@ impl Settings {
             source_type, routing, replay_start, fetch_snapshots, backup_interval, credentials, challenge_answer, archive_credentials,
             archive_server_credentials, archive_server_challenge_answer, consensus_server_credentials,
             consensus_server_challenge_answer, serve_allow, max_concurrent_replays,
-            max_control_sessions, consensus_stream_id, log_stream_id, archive_control_stream_id, receive_window,
+            max_control_sessions, consensus_stream_id, archive_control_stream_id, receive_window,
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,
             service_cores, idle, network, aeron_dir, audit_ballast,
