@@ -140,6 +140,11 @@ fn encode(sequence: u64, mark: &Mark) -> [u8; SLOT_LENGTH] {
 /// The sequence and mark of the slot that was written last.
 fn newest(file: &ControlFile) -> Result<Option<(u64, Mark)>, StoreError> {
     let image = file.read(2 * SLOT_LENGTH as u64)?;
+    for (offset, slot) in (0..).step_by(SLOT_LENGTH).zip(image.chunks(SLOT_LENGTH)) {
+        if decode(slot).is_none() && slot.iter().any(|byte| *byte != 0) {
+            tracing::warn!(path = %file.path.display(), offset, "a mark is torn or damaged, and is not used");
+        }
+    }
     Ok(image.chunks(SLOT_LENGTH).filter_map(decode).max_by_key(|(sequence, _)| *sequence))
 }
 

@@ -11,7 +11,7 @@ use consensus_tap::archive::Recording;
 use consensus_tap::codec::consensus::SnapshotEntry;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
 use consensus_tap::file::catalog::{Descriptor, NULL_POSITION, NULL_TIMESTAMP, Record, RecordState};
-use consensus_tap::file::recording_log::{CONSENSUS_MODULE_ID, SnapshotSet};
+use consensus_tap::file::recording_log::{CONSENSUS_MODULE_ID, EntryKind, Row, SnapshotSet};
 use consensus_tap::file::segment::{GeometryError, RecordingGeometry};
 use consensus_tap::serving::LastTerm;
 use consensus_tap::wire::{StreamTerms, TermLength};
@@ -24,7 +24,7 @@ use super::recording_log::RecordingLogFile;
 use super::recording_reader::RecordingReader;
 use super::recording_syncer::{RecordingSyncer, SyncError};
 use super::recording_writer::RecordingWriter;
-use super::segment::{SegmentError, Straddling, recover, segment_bases};
+use super::segment::{SegmentError, Straddling, recover_at_least, segment_bases};
 use super::segment_preparer::{SegmentPreparer, segment_pipeline};
 use super::{StoreError, SyncLevel};
 use crate::sys::mapped::Published;
@@ -116,6 +116,48 @@ pub enum HistoryError {
         /// What is wrong with it.
         source: GeometryError,
     },
+    /// Every TERM row is marked invalid, so the log that was recorded here has no name.
+    #[error(
+        "{}: the TERM row at offset {offset} is marked invalid, and there is no other: which recording is the log is not \
+         known; restore the file, or run `reseed`",
+        path.display()
+    )]
+    NoValidTerm {
+        /// recording.log.
+        path: PathBuf,
+        /// Where the row begins.
+        offset: u64,
+    },
+    /// One recording cannot be the log and a snapshot.
+    #[error(
+        "{}: the row at offset {offset} names recording {recording_id} as a snapshot, other rows name it as the log; \
+         restore the file, or run `reseed`",
+        path.display()
+    )]
+    NamedTwice {
+        /// recording.log.
+        path: PathBuf,
+        /// Where the snapshot's row begins.
+        offset: u64,
+        /// Which recording.
+        recording_id: i64,
+    },
+    /// A recording that recording.log names as a snapshot is none.
+    #[error(
+        "{}: recording {recording_id} runs from {start_position} to {stop_position}, a snapshot's from 0 to its end; \
+         restore the archive, or invalidate the snapshot (`snapshot invalidate`)",
+        path.display()
+    )]
+    NotASnapshot {
+        /// The catalog.
+        path: PathBuf,
+        /// Which recording.
+        recording_id: i64,
+        /// Where it begins, by the catalog.
+        start_position: i64,
+        /// Where it ends, by the catalog; -1 while active.
+        stop_position: i64,
+    },
     /// recording.log names a recording that the catalog does not have.
     #[error(
         "{} names recording {recording_id}, which is not in the archive's catalog: restore the archive, or run \
@@ -182,7 +224,7 @@ impl History {
     /// # Errors
     /// [`HistoryError`] when the files are not what the catalog says; nothing is changed then.
     pub fn recover_log(&mut self) -> Result<Option<OpenedLog>, HistoryError> {
-        let Some(recording_id) = self.recording_log.log().log_recording_id() else { return Ok(None) };
+        let Some(recording_id) = self.log_recording_id()? else { return Ok(None) };
         let geometry = geometry_of(self.descriptor(recording_id)?)?;
         let durability = DurabilityFile::open_or_create(&self.durability_path)?;
         let trust = durability.trust(recording_id, geometry.start_position());
@@ -190,7 +232,15 @@ impl History {
             Trust::All => Straddling::Trust,
             Trust::Below(_) => Straddling::Drop,
         };
-        let tail_end = recover(&self.archive, &geometry, straddling)?.stop_position;
+        // An orderly end said where the frames end, and so did the last sync: a file that ends below is damaged.
+        let stop_position = self.descriptor(recording_id)?.stop_position;
+        let durable_position = durability.position(recording_id, geometry.start_position());
+        let known_end = match trust {
+            Trust::All => durable_position.max(stop_position),
+            Trust::Below(_) => durable_position,
+        };
+        let recovered = recover_at_least(&self.archive, &geometry, straddling, known_end)?;
+        let tail_end = recovered.stop_position;
         let position = match trust {
             Trust::All => tail_end,
             Trust::Below(durable_position) => durable_position.min(tail_end),
@@ -344,7 +394,11 @@ impl History {
     /// [`HistoryError`] when the catalog does not have it.
     pub fn snapshot_place(&self, recording_id: i64) -> Result<(RecordingPlace, i64), HistoryError> {
         let descriptor = self.descriptor(recording_id)?;
-        let stop_position = descriptor.stop_position;
+        let Descriptor { start_position, stop_position, .. } = *descriptor;
+        if start_position != 0 || stop_position < 0 {
+            let path = self.catalog.path();
+            return Err(HistoryError::NotASnapshot { path, recording_id, start_position, stop_position });
+        }
         let geometry = geometry_of(descriptor)?;
         Ok((self.place(geometry, Published::new(stop_position)), stop_position))
     }
@@ -400,6 +454,37 @@ impl History {
 
     fn place(&self, geometry: RecordingGeometry, published: Published) -> RecordingPlace {
         RecordingPlace { directory: self.archive.clone(), geometry, published }
+    }
+
+    fn synced_recording_id(&self) -> Result<Option<i64>, HistoryError> {
+        let mark = DurabilityFile::read(&self.durability_path)?;
+        let recording_id = mark.map(|mark| mark.recording_id);
+        let found = recording_id.filter(|recording_id| self.catalog.descriptor(*recording_id).is_some());
+        if let Some(recording_id) = found {
+            let path = self.recording_log.path();
+            tracing::warn!(path = %path.display(), recording_id, "no TERM row names the log; its last sync does");
+        }
+        Ok(found)
+    }
+
+    /// Which recording recording.log names as the log. Where its rows are gone, or the first term has not begun yet, the
+    /// mark of the last sync still knows; the rows come back as the log is read.
+    fn log_recording_id(&self) -> Result<Option<i64>, HistoryError> {
+        let log = self.recording_log.log();
+        let path = || self.recording_log.path();
+        let is_invalid_term = |row: &Row| row.entry.kind == EntryKind::Term && !row.entry.valid;
+        let Some(recording_id) = log.log_recording_id() else {
+            return match log.rows().iter().find(|row| is_invalid_term(row)) {
+                Some(row) => Err(HistoryError::NoValidTerm { path: path(), offset: row.offset }),
+                None => self.synced_recording_id(),
+            };
+        };
+        let names_it =
+            |row: &Row| row.entry.kind == EntryKind::Snapshot && row.entry.recording_id == recording_id;
+        match log.rows().iter().find(|row| names_it(row)) {
+            Some(row) => Err(HistoryError::NamedTwice { path: path(), offset: row.offset, recording_id }),
+            None => Ok(Some(recording_id)),
+        }
     }
 
     fn descriptor(&self, recording_id: i64) -> Result<&Descriptor, HistoryError> {

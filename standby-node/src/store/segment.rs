@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::file::segment::{
-    PREPARED_SUFFIX, RecordingGeometry, ScanEnd, SegmentName, last_frame_may_be_torn, scan,
+    FRAME_HEADER_LENGTH, FrameHeader, PREPARED_SUFFIX, RecordingGeometry, ScanEnd, SegmentName,
+    last_frame_may_be_torn, scan,
 };
 
 use crate::advice::next_step;
@@ -107,9 +108,27 @@ pub fn recover(
     geometry: &RecordingGeometry,
     straddling: Straddling,
 ) -> Result<Recovered, SegmentError> {
-    remove_prepared(directory, geometry.recording_id())?;
+    recover_at_least(directory, geometry, straddling, geometry.start_position())
+}
+
+/// As [`recover`], of a recording whose frames are known to reach to `known_end`: files that end below it were damaged,
+/// and are left as they are.
+///
+/// # Errors
+/// As [`recover`]; [`SegmentError::Damaged`] or [`SegmentError::Missing`] where the frames end below `known_end`.
+pub fn recover_at_least(
+    directory: &Path,
+    geometry: &RecordingGeometry,
+    straddling: Straddling,
+    known_end: i64,
+) -> Result<Recovered, SegmentError> {
     let bases = segment_bases(directory, geometry)?;
     let Some(&base) = bases.last() else {
+        if known_end > geometry.start_position() {
+            let path = directory.join(geometry.segment_name(geometry.first_segment_base()));
+            return Err(SegmentError::Missing { path });
+        }
+        remove_prepared(directory, geometry.recording_id())?;
         return Ok(Recovered { stop_position: geometry.start_position(), zeroed_length: 0 });
     };
 
@@ -117,12 +136,26 @@ pub fn recover(
     let mut segment = open_whole(&path, geometry, base)?;
     let length = segment.length();
     let first_offset = geometry.first_frame_offset(base);
-    let found = scan(geometry, base, segment.bytes(0, length), first_offset, |_| {});
-    if found.end == ScanEnd::Damaged {
-        let position = base + found.stop_offset as i64;
-        return Err(SegmentError::Damaged { path, offset: found.stop_offset, position });
+    let mut foreign_offset = None;
+    let found = scan(geometry, base, segment.bytes(0, length), first_offset, |at| {
+        let frame = FrameHeader::parse(segment.bytes(at, FRAME_HEADER_LENGTH));
+        if frame.is_none_or(|frame| frame.stream_id != geometry.stream_id()) {
+            foreign_offset.get_or_insert(at);
+        }
+    });
+    let data_end = base + found.stop_offset as i64;
+    if found.end == ScanEnd::Full && data_end < known_end {
+        return Err(SegmentError::Missing { path: directory.join(geometry.segment_name(data_end)) });
     }
-    let torn = straddling == Straddling::Drop && last_frame_may_be_torn(segment.bytes(0, length), &found);
+    if found.end == ScanEnd::Damaged || foreign_offset.is_some() || data_end < known_end {
+        let offset = foreign_offset.unwrap_or(found.stop_offset);
+        return Err(SegmentError::Damaged { path, offset, position: base + offset as i64 });
+    }
+    remove_prepared(directory, geometry.recording_id())?;
+    // What is known to be on the disk is not torn, whatever it looks like.
+    let torn = straddling == Straddling::Drop
+        && (data_end > known_end || known_end == geometry.start_position())
+        && last_frame_may_be_torn(segment.bytes(0, length), &found);
     let stop_offset = match found.last_frame_offset {
         Some(last_frame_offset) if torn => last_frame_offset,
         _ => found.stop_offset,
