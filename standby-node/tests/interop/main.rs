@@ -13,6 +13,7 @@ mod full_disk;
 mod joining;
 mod loss;
 mod module_state;
+mod official_tools;
 mod seed;
 mod smoke;
 mod support;

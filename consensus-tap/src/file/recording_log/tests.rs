@@ -165,6 +165,11 @@ fn snapshot_sets_come_newest_first_and_incomplete_ones_not_at_all() {
     let log = with(log, edits);
     assert_eq!(positions(&log), [(4096, vec![30, 31]), (1024, vec![10, 11])]);
 
+    // Whoever does not know how many services there are sees what is there up to the first that is missing.
+    let found = log.snapshot_sets_as_found();
+    let found: Vec<_> = found.into_iter().map(|set| (set.log_position, set.services)).collect();
+    assert_eq!(found, [(4096, vec![30, 31]), (2048, vec![20]), (1024, vec![10, 11])]);
+
     let edits = log.plan_invalidate_latest_snapshot().unwrap();
     assert_eq!(edits.len(), 3);
     let log = with(log, edits);

@@ -33,6 +33,18 @@ fn class(class_name: &str, aeron_version: &str) -> Command {
     command
 }
 
+/// The command that runs one of Aeron's own tools, to which its arguments are then added.
+pub(crate) fn aeron_tool(class: &str, properties: &[String]) -> Command {
+    let mut command = Command::new("java");
+    command
+        .arg(format!("@{}", interop_dir().join("jvm-options").display()))
+        .args(properties)
+        .arg("-cp")
+        .arg(class_path(AERON_VERSION))
+        .arg(class);
+    command
+}
+
 /// `STANDBY_INTEROP_CP`, or what scripts/interop/setup prints, which is run once for each version.
 fn class_path(aeron_version: &str) -> String {
     static KNOWN: OnceLock<Mutex<HashMap<String, String>>> = OnceLock::new();
