@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use standby_node::store::directory::NodeDirectory;
+use standby_node::store::durability::DurabilityFile;
 use support::history::{Ending, MEMBER_ID, Made, SEGMENT, make};
 use support::node::{Node, NodeFlags, Output, path, run};
 use tempfile::TempDir;
@@ -238,6 +239,26 @@ fn a_purge_before_a_position_keeps_the_newest_set_and_its_log() {
 }
 
 #[test]
+fn a_purge_keeps_what_a_member_was_told_of() {
+    let (_temp, made) = made(SEGMENT * 6, Ending::Killed);
+    let announced = |outcome: &str, taken: &str| {
+        let at = made.sets[0].log_position;
+        let member = format!(
+            r#"{{"members": [{{"member_id": 0, "endpoint": "a:1", "log_position": {at}, "outcome": "{outcome}",
+               "detail": "", "time_ms": 1, "taken_log_position": {taken}}}]}}"#
+        );
+        fs::write(made.dir.join("cluster/standby-snapshots.json"), member).expect("written");
+        let plan = report(&["archive", "purge", "--keep-snapshots", "1", "--dry-run"], &made.dir).1;
+        plan["snapshot_positions"].as_array().map(Vec::len)
+    };
+    let at = made.sets[0].log_position.to_string();
+    assert_eq!(announced("refused", "null"), Some(1));
+    assert_eq!(announced("taken", &at), Some(0));
+    assert_eq!(announced("unknown", "null"), Some(0), "nobody can tell whether the member refers to it");
+    assert_eq!(announced("refused", &at), Some(0), "it was taken before");
+}
+
+#[test]
 fn what_a_java_archive_would_refuse_is_found_and_mended() {
     // A log that ends with its segment, without the empty one behind it.
     let (_temp, made) = made(SEGMENT * 2, Ending::Killed);
@@ -352,6 +373,42 @@ fn a_seeded_directory_holds_the_newest_snapshot_and_the_log_from_its_segment_on(
         let node = Node::running(NodeFlags { dir: Some(out), ..Default::default() });
         node.await_status("applied", |status| status["applied_position"].as_i64() == Some(made.end));
     }
+}
+
+#[test]
+fn a_seed_hands_on_nothing_that_a_power_cut_left_unconfirmed() {
+    let (temp, made) = made(SEGMENT * 4, Ending::Killed);
+    let certain = *made.frames.iter().rev().nth(9).expect("frames");
+    let path_of_mark = made.dir.join("cluster/durable-position.dat");
+    // As a node writes it that finds a tail after a new boot.
+    let mut mark = DurabilityFile::open_or_create(&path_of_mark).expect("the mark");
+    mark.mark(0, certain, true).expect("written");
+    let out = temp.path().join("member");
+    let seeded = verb_on(&["seed", "--member-id", "0", "--json", "--out", path(&out)], &made.dir, &[]);
+    let seeded: Value = serde_json::from_str(&seeded.stdout).expect("JSON");
+    assert_eq!(seeded["log_end_position"], certain);
+    let (_, json) = report(&["archive", "verify"], &out);
+    assert_eq!(json["recordings"][0]["data_end"], certain);
+}
+
+#[test]
+fn a_start_refuses_a_log_that_ends_below_its_last_orderly_end() {
+    let (_temp, made) = made(SEGMENT * 2 - 4096, Ending::Clean);
+    let segment = made.dir.join(format!("archive/0-{SEGMENT}.rec"));
+    let sound = fs::read(&segment).expect("a segment");
+    let at = (made.frames[made.frames.len() - 9] - SEGMENT) as usize;
+    let mut bytes = sound.clone();
+    bytes[at + 3] ^= 0x80;
+    fs::write(&segment, &bytes).expect("written");
+    let mut node = Node::start(NodeFlags { dir: Some(made.dir.clone()), ..Default::default() });
+    assert_eq!(node.wait(), Some(1), "{}", node.output());
+    let words = format!("{} is damaged at offset {at}", path(&segment));
+    assert!(node.output().contains(&words), "no `{words}` in:\n{}", node.output());
+    assert_eq!(fs::read(&segment).expect("a segment"), bytes, "nothing of a damaged file is changed");
+
+    fs::write(&segment, &sound).expect("restored");
+    let node = Node::running(NodeFlags { dir: Some(made.dir.clone()), ..Default::default() });
+    node.await_status("applied", |status| status["applied_position"].as_i64() == Some(made.end));
 }
 
 #[test]
