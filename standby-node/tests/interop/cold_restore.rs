@@ -65,7 +65,14 @@ fn restore(test: &str, members: u16, ending: Ending) {
     let mut expected = ours.audit_log();
     expected.lines.extend(before.lines.iter().copied());
 
-    let restored = Cluster::start_on(ClusterConfig::new(test, members), |member_dir: &Path| {
+    let config = ClusterConfig::new(test, members);
+    let config = match ending {
+        // Nobody touches our mark files before the consensus module and the archive take them over.
+        Ending::Stopped => config.flags(&["--keep-marks"]),
+        // Aeron would wait until they are ten seconds old; the members release them, as after a kill of their own.
+        Ending::Killed => config,
+    };
+    let restored = Cluster::start_on(config, |member_dir: &Path| {
         copy_directory(standby.dir(), member_dir);
     });
     restored.await_leader(None, MINUTE);
