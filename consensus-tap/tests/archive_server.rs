@@ -28,7 +28,7 @@ use consensus_tap::codec::archive_control::{
 use consensus_tap::codec::message::{Secret, SemanticVersion};
 use consensus_tap::image::UnavailableReason;
 use consensus_tap::publication::PublicationState;
-use rig::{ARCHIVE_ID, LIMIT_COUNTER_ID, MS, Rig, SECOND, quiet_network};
+use rig::{ARCHIVE_ID, LIMIT_COUNTER_ID, MS, Rig, SECOND, SUBSCRIPTION_COUNT, quiet_network};
 use rng::Rng;
 use store::{INITIAL_TERM_ID, MTU, MemoryStore, TERM_LENGTH, recorded_frames};
 
@@ -211,7 +211,7 @@ fn a_session_ends_with_a_close_and_with_its_clients_streams() {
     rig.clients.clear();
     rig.run_for(20 * SECOND);
     assert_eq!(rig.serving.archive().session_count(), 0);
-    assert_eq!(rig.serving.stream_count(), 2, "only the subscriptions are left");
+    assert_eq!(rig.serving.stream_count(), SUBSCRIPTION_COUNT, "only the subscriptions are left");
 }
 
 #[test]

@@ -60,15 +60,18 @@ impl MemoryStore {
         self.of(recording_id).borrow_mut().extend_from_slice(frames);
     }
 
+    pub(crate) fn start_position(&self, recording_id: i64) -> i64 {
+        self.find(recording_id).expect("a recording of the test").start_position
+    }
+
     /// Its bytes from `from` on.
     pub(crate) fn bytes(&self, recording_id: i64, from: i64) -> Vec<u8> {
-        let start_position = self.find(recording_id).expect("a recording of the test").start_position;
+        let start_position = self.start_position(recording_id);
         self.of(recording_id).borrow()[(from - start_position) as usize..].to_vec()
     }
 
     pub(crate) fn end_position(&self, recording_id: i64) -> i64 {
-        let start_position = self.find(recording_id).expect("a recording of the test").start_position;
-        start_position + self.of(recording_id).borrow().len() as i64
+        self.start_position(recording_id) + self.of(recording_id).borrow().len() as i64
     }
 
     fn of(&self, recording_id: i64) -> &Rc<RefCell<Vec<u8>>> {
