@@ -3,16 +3,15 @@
 //! ```text
 //!                    commands 64                     jobs 64
 //!   receiver  <──────────────────────  conductor ──────────────> storage
-//!      │  └─────────────────────────────>  ^ ^ ^ <────────────────── ┘
-//!      │             requests 64           │ │ │     replies 64
-//!      │                                   │ │ └─ requests 64 ── archive
-//!      │                                   │ │    commands 64 ──>  (commands the other way)
+//!      │  └─────────────────────────────>  ^ ^  <────────────────── ┘
+//!      │             requests 64           │ │       replies 64
 //!      │                                   │ │ emissions 4 buffers
 //!      │  log ends 1,024                   │ └──────────────── service-N
 //!      ├───────────────────────────────────┘ ──── start 1 ────>  ^
 //!      └─────────────────────────────────────────────────────────┘
 //!         log ends 1,024
 //!
+//!   archive   <── commands 64, requests 64 ──>  conductor
 //!   receiver  <── next segment 1, full segments 4 ──>  storage
 //! ```
 //! `launch` makes the rings, of the sizes below; those for segments are made anew with each recording, by
