@@ -161,12 +161,18 @@ impl Catalog {
         while offset < bytes.len() {
             let Some(record) = parse_record(image, offset, alignment)? else { break };
             let id = record.descriptor.recording_id;
+            let record_length = usize::try_from(record.length).unwrap_or(usize::MAX);
             let least = records.last().map_or(0, |last| last.descriptor.recording_id.saturating_add(1));
+            if id < least && record.state == RecordState::Invalid {
+                // A power cut left the header of a record that nobody was told of, without its descriptor.
+                offset += record_length;
+                continue;
+            }
             if id < least {
                 let expected = format_args!("{least} or more");
                 return Err(FormatError::unexpected(offset + 48, "recording id", expected, id));
             }
-            offset += usize::try_from(record.length).unwrap_or(usize::MAX);
+            offset += record_length;
             records.push(record);
         }
         let least = records.last().map_or(0, |last| last.descriptor.recording_id.saturating_add(1));

@@ -70,6 +70,18 @@ fn a_record_that_was_marked_invalid_or_deleted_is_kept_but_not_found() {
 }
 
 #[test]
+fn a_hidden_record_that_lost_its_descriptor_in_a_power_cut_is_passed_over() {
+    let mut bytes = image(&[descriptor(3), descriptor(4), descriptor(5)]);
+    let second = 32 + 192;
+    bytes[second + RECORD_HEADER_LENGTH..second + 192].fill(0);
+    assert!(Catalog::parse(&bytes).is_err(), "a valid one is damaged");
+    bytes[second + 4..second + 8].copy_from_slice(&(RecordState::Invalid as i32).to_le_bytes());
+    let catalog = Catalog::parse(&bytes).unwrap();
+    let ids: Vec<i64> = catalog.records.iter().map(|record| record.descriptor.recording_id).collect();
+    assert_eq!((ids, catalog.end), (vec![3, 5], to_u64(bytes.len())));
+}
+
+#[test]
 fn faults_name_their_offset() {
     let fault = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = image(&[descriptor(0), descriptor(1)]);
