@@ -11,6 +11,7 @@
 mod error;
 mod message_reader;
 mod reader;
+mod snapshot_framer;
 mod snapshot_reader;
 #[cfg(test)]
 pub(crate) mod test_frames;
@@ -19,4 +20,5 @@ pub(crate) use error::Version;
 pub use error::{FrameFault, LogError, LogFault, SnapshotError, SnapshotFault};
 pub use message_reader::MidMessage;
 pub use reader::{LogReader, LogStart, PollLimits};
+pub use snapshot_framer::{SnapshotFramer, SnapshotStream};
 pub use snapshot_reader::{SnapshotExpectation, SnapshotKind, SnapshotPart, SnapshotReader};

@@ -26,6 +26,14 @@ impl SnapshotKind {
             Self::Service => SERVICE_TYPE_ID,
         }
     }
+
+    /// The stream that members record it from.
+    pub const fn stream_id(self) -> i32 {
+        match self {
+            Self::ConsensusModule => 107,
+            Self::Service => 106,
+        }
+    }
 }
 
 /// What a snapshot must be to be loaded.
