@@ -1,7 +1,7 @@
 //! Puts a node together: directory, cnc.dat, socket, rings, agents, threads.
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use consensus_tap::archive::server::ArchiveServerConfig;
@@ -19,22 +19,26 @@ use service_api::{ClusteredService, MemberId, ServiceError, ServiceId, StatusFie
 use crate::agent::Agent;
 use crate::agent::archive::Archive;
 use crate::agent::backlog::Backlog;
-use crate::agent::conductor::{Conductor, ConductorRings, Downstream, ModuleStateRequest};
-use crate::agent::emission_ring::emission_ring;
-use crate::agent::log_ring::log_ring;
-use crate::agent::module_follower::ModuleFollower;
+use crate::agent::conductor::{Conductor, ConductorRings, Downstream, Following, ModuleStateRequest};
 use crate::agent::receiver::Receiver;
+use crate::agent::replica_module::ReplicaModule;
 use crate::agent::runner::RunnerError;
-use crate::agent::service::ServiceAgent;
+use crate::agent::service_snapshots::SnapshotMode;
+use crate::agent::snapshot::Snapshot;
+use crate::agent::snapshot_control::SnapshotControl;
+use crate::agent::snapshot_schedule::SnapshotSchedule;
 use crate::agent::storage::{SocketFamilies, Storage};
 use crate::announcing::Announcing;
 use crate::config::{Layout, NodeConfig, SERVICES_MAX};
 use crate::net::Offload;
 use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
+use crate::service_set::{MakeService, NewService, ServiceSet};
 use crate::signs_of_life::SignsOfLife;
 use crate::standing::StandingKeeper;
 use crate::starting::Starting;
-use crate::status::{ArchiveGauges, BackupSchedule, FiguresError, ReceiverGauges, ServiceGauges};
+use crate::status::{
+    ArchiveGauges, BackupSchedule, FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges,
+};
 use crate::store::cnc::{CncError, CncFile, CncSettings};
 use crate::store::counters::CountersFull;
 use crate::store::directory::NodeDirectory;
@@ -45,7 +49,7 @@ use crate::store::{StoreError, SyncLevel};
 use crate::sys::affinity::{self, AffinityError};
 use crate::sys::clock;
 use crate::sys::uring::UringUnavailable;
-use crate::topology::{Agents, CONTROL_RING_CAPACITY, EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY, Threads};
+use crate::topology::{Agents, CONTROL_RING_CAPACITY, Threads};
 
 /// A running node. [`stop`](Self::stop) ends it in order and says how it went; dropping it ends it as well and waits
 /// for that, so that its directory is free for another afterwards.
@@ -128,16 +132,13 @@ pub fn launch(
     if config.services.len() > SERVICES_MAX {
         return Err(LaunchError::TooManyServices { names: config.services });
     }
-    // Before anything is touched: a name that nobody knows leaves no directory behind.
-    let make_named = |(id, name): (usize, &String)| {
-        let service_id = id as u8;
-        make(ServiceId(service_id), &config).map_err(|source| LaunchError::Service {
-            service_id,
-            name: name.clone(),
-            source,
-        })
+    let config = Arc::new(config);
+    let make: Arc<MakeService> = {
+        let config = Arc::clone(&config);
+        Arc::new(move |service_id| make(ServiceId(service_id), &config))
     };
-    let services = config.services.iter().enumerate().map(make_named).collect::<Result<Vec<_>, _>>()?;
+    // Before anything is touched: a name that nobody knows leaves no directory behind.
+    let services = new_services(&config, &make)?;
     check_cores(&config)?;
     let now_ms = clock::epoch_ms();
     let mut directory = NodeDirectory::open(&config.dir, now_ms)?;
@@ -202,34 +203,41 @@ pub fn launch(
     let (archive_request_producer, archive_request_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (job_producer, job_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (reply_producer, reply_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (order_producer, order_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (news_producer, news_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (state_sender, state_receiver) = mpsc::channel();
-    let (module_sender, module_receiver) = log_ring(LOG_RING_CAPACITY);
-    let mut log_senders = vec![module_sender];
-    let (mut starts, mut emissions, mut applied_positions) = (Vec::new(), Vec::new(), Vec::new());
-    let mut service_agents: Vec<Box<dyn Agent + Send>> = Vec::new();
-    for ((id, service), name) in services.into_iter().enumerate().zip(&config.services) {
-        let service_id = id as u8;
-        let driver =
-            ServiceDriver::without_egress(service, MemberId(config.member_id), ServiceId(service_id));
+
+    let mut applied_positions = Vec::new();
+    let mut first = Vec::new();
+    for (service_id, mut service) in (0..).zip(services) {
         let mut figures = StatusFields::new();
-        driver.status(&mut figures);
+        service.driver.status(&mut figures);
+        let name = &config.services[usize::from(service_id)];
         let gauges = ServiceGauges::allocate(&mut counters, config.cluster_id, service_id, name, &figures)?;
         applied_positions.push(gauges.applied_position.clone());
-        let (start_producer, start_consumer) = RingBuffer::new(1);
-        let (emission_sender, emission_receiver) = emission_ring(EMISSION_BUFFER_COUNT);
-        let (log_sender, log_receiver) = log_ring(LOG_RING_CAPACITY);
-        starts.push(start_producer);
-        emissions.push(emission_receiver);
-        log_senders.push(log_sender);
-        service_agents.push(Box::new(ServiceAgent::new(
-            driver,
-            service_id,
-            start_consumer,
-            log_receiver,
-            emission_sender,
-            gauges,
-        )));
+        service.gauges = Some(gauges);
+        first.push(service);
     }
+    let snapshot_gauges = SnapshotGauges::allocate(&mut counters, config.cluster_id)?;
+    let has_replica = config.snapshots.mode == SnapshotMode::Replica && !config.services.is_empty();
+    let module_stop_max_ns = Some(snapshot_gauges.module_stop_max_ns.clone());
+    let mut set = ServiceSet::assemble(&config, &make, first, !has_replica, module_stop_max_ns);
+    let mut replica: Vec<Box<dyn Agent + Send>> = Vec::new();
+    let mut replica_module = None;
+    if has_replica {
+        let mut services = new_services(&config, &make)?;
+        services.iter_mut().for_each(|service| service.name.insert_str(0, "replica-"));
+        let second = ServiceSet::assemble(&config, &make, services, true, None);
+        let (start_producer, start_consumer) = RingBuffer::new(1);
+        replica_module = Some(start_producer);
+        // A composite closes in reverse order: the services, then the module behind them.
+        replica.push(Box::new(ReplicaModule::new(second.follower, start_consumer)));
+        replica.extend(second.agents.into_iter().map(|agent| Box::new(agent) as Box<dyn Agent + Send>));
+        set.log_senders.extend(second.log_senders);
+        set.links.extend(second.links);
+        set.parts = second.parts;
+    }
+    let service_count = config.services.len();
 
     let mut tap_config = config.tap.clone();
     tap_config.response_endpoint = match &config.response_endpoint {
@@ -293,12 +301,29 @@ pub fn launch(
             archive_request_producer,
             archive_gauges,
         )),
-        receiver: Box::new(Receiver::new(tap, io, command_consumer, request_producer, log_senders, gauges)),
-        services: service_agents,
+        receiver: Box::new(Receiver::new(
+            tap,
+            io,
+            command_consumer,
+            request_producer,
+            set.log_senders,
+            gauges,
+        )),
+        services: set.agents.into_iter().map(|agent| Box::new(agent) as Box<dyn Agent + Send>).collect(),
         conductor: Box::new(Conductor::new(
             history,
-            ModuleFollower::new(module_receiver, emissions),
-            Starting { app_version: config.app_version },
+            Following {
+                starting: Starting::new(config.app_version, service_count, set.links),
+                module: set.follower,
+                snapshots: SnapshotControl::new(
+                    service_count,
+                    config.snapshots.term_length,
+                    SnapshotSchedule::new(config.snapshots.interval_ns, config.snapshots.log_length),
+                    snapshot_gauges,
+                    order_producer,
+                    news_consumer,
+                ),
+            },
             life,
             backup,
             downstream,
@@ -309,7 +334,7 @@ pub fn launch(
                 archive_requests: archive_request_consumer,
                 jobs: job_producer,
                 replies: reply_consumer,
-                starts,
+                replica_module,
                 module_states: state_receiver,
             },
         )),
@@ -323,6 +348,8 @@ pub fn launch(
                 archive_is_ipv6: archive_addr.is_ipv6(),
             },
         )),
+        snapshot: Box::new(Snapshot::new(set.parts, order_consumer, news_producer)),
+        replica,
     };
     tracing::info!(
         dir = %config.dir.display(), %local_addr, %archive_addr, layout = ?config.layout, network = %config.network,
@@ -331,7 +358,7 @@ pub fn launch(
     let threads = Threads::start(agents, &config)?;
     Ok(NodeHandle {
         threads,
-        aeron_dir: config.aeron_dir,
+        aeron_dir: config.aeron_dir.clone(),
         module_states: state_sender,
         _directory: directory,
     })
@@ -386,6 +413,21 @@ fn check_cores(config: &NodeConfig) -> Result<(), LaunchError> {
     receiver.chain(services).try_for_each(|(key, core)| {
         affinity::check_core(core).map_err(|source| LaunchError::Core { key, source })
     })
+}
+
+/// One instance of each configured service, by id, without counters.
+fn new_services(config: &NodeConfig, make: &Arc<MakeService>) -> Result<Vec<NewService>, LaunchError> {
+    let new_service = |(service_id, name): (u8, &String)| {
+        let service = make(service_id).map_err(|source| LaunchError::Service {
+            service_id,
+            name: name.clone(),
+            source,
+        })?;
+        let driver =
+            ServiceDriver::without_egress(service, MemberId(config.member_id), ServiceId(service_id));
+        Ok(NewService { name: format!("service-{service_id}"), driver, gauges: None })
+    };
+    (0..).zip(&config.services).map(new_service).collect()
 }
 
 /// Numbers that no other node, nor this one at another time, will come up with.

@@ -7,13 +7,21 @@
 //!      │             requests 64           │ │       replies 64
 //!      │                                   │ │ emissions 4 buffers
 //!      │  log ends 1,024                   │ └──────────────── service-N
-//!      ├───────────────────────────────────┘ ──── start 1 ────>  ^
+//!      ├───────────────────────────────────┘ ──── orders 2 ───>  ^
 //!      └─────────────────────────────────────────────────────────┘
 //!         log ends 1,024
 //!
 //!   archive   <── commands 64, requests 64 ──>  conductor
 //!   receiver  <── next segment 1, full segments 4 ──>  storage
+//!
+//!                       parts 4                       orders 64
+//!   service-N, module ──────────────>  snapshot  <───────────────  conductor
+//!                                          └──────────────────────>  ^
+//!                                                     news 64
 //! ```
+//! With `snapshot_mode = replica` the thread `replica` has a second set of services and a module follower of its own,
+//! with the same rings; theirs are then the parts.
+//!
 //! `launch` makes the rings, of the sizes below; those for segments are made anew with each recording, by
 //! `store::segment_preparer`. A full ring of log ends merges them, a full segment that finds no room is unmapped where
 //! it is, a service whose buffers are all under way keeps its emissions; every other ring has room for all that its
@@ -30,6 +38,10 @@ use crate::config::{Layout, NodeConfig};
 pub const LOG_RING_CAPACITY: usize = 1024;
 /// Buffers of emissions that go round between a service and the module follower.
 pub const EMISSION_BUFFER_COUNT: usize = 4;
+/// Words of one reader about snapshots; one that is so many ahead of the snapshot agent merges them.
+pub const PART_RING_CAPACITY: usize = 4;
+/// To load and to begin.
+pub const ORDER_RING_CAPACITY: usize = 2;
 /// Commands, requests, jobs and replies.
 pub const CONTROL_RING_CAPACITY: usize = 64;
 /// A cycle longer than this is counted as a stall.
@@ -40,6 +52,10 @@ const ARCHIVE_IDLE: IdleStrategy = IdleStrategy::BACKOFF;
 const CONDUCTOR_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
 /// Neither is the disk's.
 const STORAGE_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
+/// Nor is a snapshot, which takes longer by far.
+const SNAPSHOT_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
+/// A replica has to keep up, no more.
+const REPLICA_IDLE: IdleStrategy = IdleStrategy::BACKOFF;
 
 /// The agents of a node, in no thread yet.
 #[allow(missing_debug_implementations, reason = "agents need not be printable")]
@@ -54,6 +70,10 @@ pub struct Agents {
     pub conductor: Box<dyn Agent + Send>,
     /// What may block.
     pub storage: Box<dyn Agent + Send>,
+    /// Records snapshots, and may block.
+    pub snapshot: Box<dyn Agent + Send>,
+    /// The second set of services, and the module behind them; empty without one.
+    pub replica: Vec<Box<dyn Agent + Send>>,
 }
 
 /// The running threads, in the order in which they are to be stopped: whoever feeds goes before who is fed. Dropping
@@ -128,9 +148,18 @@ impl Drop for Threads {
 type Stage = Vec<(RunnerConfig, Box<dyn Agent + Send>)>;
 
 fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
-    let Agents { receiver, archive, services, conductor, storage } = agents;
+    let Agents { receiver, archive, services, conductor, storage, snapshot, replica } = agents;
     let archive = vec![thread(archive, "archive", None, ARCHIVE_IDLE)];
-    let storage = vec![thread(storage, "storage", None, STORAGE_IDLE)];
+    // Stopped last: a replica may be waiting for the snapshot agent.
+    let blocking = vec![
+        thread(storage, "storage", None, STORAGE_IDLE),
+        thread(snapshot, "snapshot", None, SNAPSHOT_IDLE),
+    ];
+    let replica = if replica.is_empty() {
+        Vec::new()
+    } else {
+        vec![thread(Box::new(CompositeAgent::new(replica)), "replica", None, REPLICA_IDLE)]
+    };
     match config.layout {
         Layout::Dedicated => {
             let services = services.into_iter().enumerate().map(|(id, service)| {
@@ -141,8 +170,9 @@ fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
                 archive,
                 vec![thread(receiver, "receiver", config.receiver_core, config.idle)],
                 services.collect(),
+                replica,
                 vec![thread(conductor, "conductor", None, CONDUCTOR_IDLE)],
-                storage,
+                blocking,
             ]
         }
         Layout::Shared => {
@@ -151,7 +181,12 @@ fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
             all.extend(services);
             all.push(receiver);
             let shared = Box::new(CompositeAgent::new(all));
-            vec![archive, vec![thread(shared, "standby", config.receiver_core, config.idle)], storage]
+            vec![
+                archive,
+                vec![thread(shared, "standby", config.receiver_core, config.idle)],
+                replica,
+                blocking,
+            ]
         }
     }
 }

@@ -282,7 +282,8 @@ fn write_catalog(archive: &Path) {
     write_segment(archive, log, 0, &[100, 1, 128]);
     let consensus_module = catalog.add_hidden(active.clone()).unwrap();
     write_segment(archive, consensus_module, 0, &[100]);
-    catalog.publish(consensus_module, complete.stop_position, complete.stop_timestamp).unwrap();
+    catalog.stop_hidden(consensus_module, complete.stop_position, complete.stop_timestamp).unwrap();
+    catalog.reveal(consensus_module).unwrap();
     // One that starts in the middle of a term: its segment starts with that term.
     let start_position = 73_728;
     let late = Descriptor { start_position, stop_position: start_position + 224, ..complete.clone() };

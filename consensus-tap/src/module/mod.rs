@@ -204,6 +204,17 @@ impl ConsensusModuleState {
         Ok(())
     }
 
+    /// The log was read up to `position`, a message boundary, and no event lies between the last one and there: padding
+    /// at most. The state stands there now.
+    ///
+    /// # Panics
+    /// When `position` is before the last event's.
+    pub fn on_boundary(&mut self, position: LogPosition) {
+        let LogPosition(position) = position;
+        assert!(position >= self.log_position, "a boundary at {position} after {}", self.log_position);
+        self.log_position = position;
+    }
+
     /// Applies what `service_id` emitted while it handled the event that ends at `position`.
     ///
     /// # Errors

@@ -19,14 +19,14 @@ use standby_node::agent::emission_ring::emission_ring;
 use standby_node::agent::idle::IdleStrategy;
 use standby_node::agent::log_ring::{LogEnd, LogSender, log_ring};
 use standby_node::agent::runner::{AgentRunner, RunnerConfig, StopFlag};
-use standby_node::agent::service::ServiceAgent;
-use standby_node::service_start::ServiceStart;
+use standby_node::agent::service::{FreshDriver, ServiceAgent, ServiceLinks};
+use standby_node::service_start::{ServiceOrder, ServiceStart};
 use standby_node::status::ServiceGauges;
 use standby_node::store::cnc::{CncFile, CncSettings};
 use standby_node::store::counters::Counter;
 use standby_node::sys::affinity::{available_cores, pin_current_thread};
 use standby_node::sys::clock::{epoch_ms, monotonic_ns};
-use standby_node::topology::{EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY};
+use standby_node::topology::{EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY, ORDER_RING_CAPACITY};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -92,17 +92,29 @@ fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
     let applied_position = gauges.applied_position.clone();
 
     let driver = ServiceDriver::without_egress(service, MemberId(1000), ServiceId(0));
-    let (mut starts, start_receiver) = RingBuffer::new(1);
+    let (mut orders, order_receiver) = RingBuffer::new(ORDER_RING_CAPACITY);
+    let (loaded, _loaded_receiver) = RingBuffer::new(ORDER_RING_CAPACITY);
     let (log_sender, log_receiver) = log_ring(LOG_RING_CAPACITY);
     let (emission_sender, _emission_receiver) = emission_ring(EMISSION_BUFFER_COUNT);
-    let agent = ServiceAgent::new(driver, 0, start_receiver, log_receiver, emission_sender, gauges);
+    let links = ServiceLinks {
+        orders: order_receiver,
+        loaded,
+        log: log_receiver,
+        emissions: emission_sender,
+        snapshots: None,
+        gauges: Some(gauges),
+    };
+    let fresh = FreshDriver(Box::new(|| Err("this service is loaded once".into())));
+    let agent = ServiceAgent::new("service-0", driver, fresh, links);
     let start = ServiceStart {
         point: StartPoint::FRESH,
         snapshot: None,
         log_reader: log.reader(),
         log_recording: log.recording(),
     };
-    starts.push(start).expect("an empty ring has room");
+    for order in [ServiceOrder::Load(Box::new(start)), ServiceOrder::Begin] {
+        orders.push(order).expect("an empty ring has room for both");
+    }
 
     let config = RunnerConfig {
         thread_name: "service-0".to_owned(),
@@ -147,7 +159,7 @@ fn feed(
         // A receiver, too, reads the clock once for the datagrams that one call brings.
         for _ in 0..DATAGRAMS_PER_CLOCK_READ {
             if let Some((&position, rest)) = untold.split_first()
-                && ends.advance(LogEnd { position, received_ns: now_ns }) == 1
+                && ends.advance(LogEnd::at(position, now_ns)) == 1
             {
                 untold = rest;
             }

@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use consensus_tap::archive::Recording;
 use consensus_tap::channel::HostPort;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
+use consensus_tap::file::recording_log::SnapshotSet;
 use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
 use rtrb::{Consumer, Producer};
@@ -19,12 +20,13 @@ use super::backlog::Backlog;
 use super::fetched_snapshots::{FetchedSnapshots, RecordedSet};
 use super::module_follower::ModuleFollower;
 use super::receiver::{ReceiverCommand, ReceiverRequest};
+use super::snapshot_control::{SnapshotControl, SnapshotEvent};
 use super::storage::{Asker, ServedLog, StorageJob, StorageReply};
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
-use crate::service_start::ServiceStart;
+use crate::service_start::ModuleStart;
 use crate::signs_of_life::SignsOfLife;
-use crate::starting::{Starting, StartingError};
+use crate::starting::{Started, Starting, StartingError};
 use crate::status::BackupSchedule;
 use crate::store::history::{History, OpenedLog, RecordingPlace};
 use crate::store::recording_writer::RecordingWriter;
@@ -51,10 +53,21 @@ pub struct ConductorRings {
     pub jobs: Producer<StorageJob>,
     /// From the storage agent.
     pub replies: Consumer<StorageReply>,
-    /// To each service, once.
-    pub starts: Vec<Producer<ServiceStart>>,
+    /// To the module follower of the replica, once.
+    pub replica_module: Option<Producer<ModuleStart>>,
     /// From whoever holds the node.
     pub module_states: mpsc::Receiver<ModuleStateRequest>,
+}
+
+/// What the conductor does with the log: starts what reads it, reads it, and has snapshots taken of it.
+#[derive(Debug)]
+pub struct Following {
+    /// Gives every service and the module their state.
+    pub starting: Starting,
+    /// Keeps what a consensus module would know.
+    pub module: ModuleFollower,
+    /// Makes snapshots count.
+    pub snapshots: SnapshotControl,
 }
 
 /// The conductor.
@@ -63,6 +76,7 @@ pub struct Conductor {
     history: History,
     module: ModuleFollower,
     starting: Starting,
+    snapshots: SnapshotControl,
     life: SignsOfLife,
     /// Where newer snapshots of the members are fetched.
     backup: Option<BackupSchedule>,
@@ -84,17 +98,18 @@ impl Conductor {
     /// A conductor of what `history` holds.
     pub fn new(
         history: History,
-        module: ModuleFollower,
-        starting: Starting,
+        following: Following,
         life: SignsOfLife,
         backup: Option<BackupSchedule>,
         downstream: Downstream,
         rings: ConductorRings,
     ) -> Self {
+        let Following { starting, module, snapshots } = following;
         Self {
             history,
             module,
             starting,
+            snapshots,
             life,
             backup,
             rings,
@@ -113,6 +128,7 @@ impl Conductor {
         match request {
             ReceiverRequest::Tap(action) => self.on_action(action)?,
             ReceiverRequest::SnapshotsRecorded(writers) => self.on_snapshots_recorded(&writers),
+            ReceiverRequest::SnapshotMarked { position } => self.snapshots.on_marked(position),
             ReceiverRequest::SnapshotsDiscarded(writers) => {
                 // The rows go with the next set's first: these writers may be of a set before that one.
                 self.history.discard_snapshots(writers);
@@ -167,13 +183,13 @@ impl Conductor {
 
     /// Creates the log that was asked for, once no snapshots wait to be entered before it.
     fn create_waiting_log(&mut self) -> Result<(), AgentError> {
-        if self.fetched.is_waiting() || self.failed {
+        if self.fetched.is_waiting() || self.snapshots.is_publishing_fetched() || self.failed {
             return Ok(());
         }
         let Some((start_position, descriptor)) = self.waiting_log.take() else { return Ok(()) };
         let set = self
             .history
-            .latest_snapshot_set(self.rings.starts.len())
+            .latest_snapshot_set(self.starting.service_count())
             .filter(|set| set.log_position == start_position);
         match self.history.create_log(start_position, &descriptor, set.as_ref()) {
             Ok(log) => self.open_log(log)?,
@@ -190,30 +206,17 @@ impl Conductor {
         }
     }
 
-    /// Enters the sets that may be entered now.
+    /// Begins to enter the sets that may be entered now.
     fn enter_snapshots(&mut self) -> Result<(), AgentError> {
         while let Some(RecordedSet { rows, recordings, .. }) =
             self.fetched.take_ready(self.module.log_position())
         {
-            let entered = match self.newest_snapshot() {
-                // One of our own came first while the members' were on their way; their files go with the next start.
-                Some(newest) if newest >= rows[0].log_position => None,
-                _ => Some(self.history.publish_snapshots(&rows, &recordings)),
-            };
-            match entered {
-                Some(Ok(set)) => {
-                    tracing::info!(position = set.log_position, "snapshots of the members recorded");
-                    self.serve_recordings();
-                    if let Some(backup) = &self.backup {
-                        backup.on_retrieved();
-                    }
-                }
-                Some(Err(error)) => self.fail(error.to_string()),
-                None => {}
+            // One of our own may have come first while the members' were on their way; their files go with the next start.
+            if self.newest_snapshot().is_none_or(|newest| newest < rows[0].log_position) {
+                self.snapshots.publish_fetched(&rows, recordings, &mut self.history);
             }
-            self.create_waiting_log()?;
         }
-        Ok(())
+        self.create_waiting_log()
     }
 
     /// Asks for newer snapshots when that is due.
@@ -226,13 +229,13 @@ impl Conductor {
 
     /// Log position of the newest snapshot set.
     fn newest_snapshot(&self) -> Option<i64> {
-        self.history.latest_snapshot_set(self.rings.starts.len()).map(|set| set.log_position)
+        self.history.latest_snapshot_set(self.starting.service_count()).map(|set| set.log_position)
     }
 
     /// The log is open: its writer goes to the receiver, its place to every reader.
     fn open_log(&mut self, log: OpenedLog) -> Result<(), StartingError> {
         let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
-        self.starting.start(&self.history, &place, &mut self.module, &mut self.rings.starts)?;
+        self.starting.begin(&self.history, &place)?;
         self.log = Some(place);
         let _ = self.rings.jobs.push(StorageJob::Serve(Box::new(ServedLog {
             preparer,
@@ -275,6 +278,59 @@ impl Conductor {
                 self.rings.archive_commands.push(ArchiveCommand::Resolved { token, address });
             }
         }
+    }
+
+    /// Every service stands where the module does, and they run.
+    fn on_started(&mut self, started: Started) -> Result<(), AgentError> {
+        let Started { log_position, modules, refused } = started;
+        tracing::info!(log_position, "services started");
+        for refused in refused {
+            self.life.record_error(&refused.reason);
+            self.history.invalidate_snapshot_set(&refused.set)?;
+        }
+        let mut modules = modules.into_iter();
+        if let Some(ModuleStart { state, log_reader, log_recording }) = modules.next() {
+            self.module.start(state, log_reader, log_recording);
+        }
+        if let (Some(replica), Some(start)) = (&mut self.rings.replica_module, modules.next()) {
+            replica.push(start).expect("a replica is started once");
+        }
+        self.snapshots.start(&self.history, log_position, self.now_ns);
+        Ok(())
+    }
+
+    fn on_snapshot_event(&mut self, event: SnapshotEvent) -> Result<(), AgentError> {
+        match event {
+            SnapshotEvent::Mark => self.command(ReceiverCommand::MarkSnapshot),
+            SnapshotEvent::Published(set) => {
+                self.serve_recordings();
+                self.on_snapshot_published(&set);
+            }
+            SnapshotEvent::GivenUp(reason) => self.life.record_error(&reason),
+            SnapshotEvent::FetchedPublished(set) => {
+                tracing::info!(position = set.log_position, "snapshots of the members recorded");
+                self.serve_recordings();
+                if let Some(backup) = &self.backup {
+                    backup.on_retrieved();
+                }
+                self.create_waiting_log()?;
+            }
+            SnapshotEvent::FetchedFailed(reason) => self.fail(reason),
+        }
+        Ok(())
+    }
+
+    /// A set of our own is on the disk, in the catalog and in recording.log: from here on members may be told of it.
+    /// Whoever tells them and hears nothing certain asks for another with [`SnapshotControl::request_soon`].
+    fn on_snapshot_published(&mut self, set: &SnapshotSet) {
+        let SnapshotSet { log_position, leadership_term_id, consensus_module, services, .. } = set;
+        tracing::info!(
+            log_position,
+            leadership_term_id,
+            consensus_module,
+            ?services,
+            "standby snapshot taken"
+        );
     }
 
     fn on_reply(&mut self, reply: StorageReply) {
@@ -415,9 +471,19 @@ impl Agent for Conductor {
             self.on_reply(reply);
             work += 1;
         }
+        if let Some(started) = self.starting.poll(&self.history)? {
+            self.on_started(started)?;
+            work += 1;
+        }
         work += self.follow()?;
         self.enter_snapshots()?;
         self.query_snapshots();
+        let log_end = self.log.as_ref().map_or(0, RecordingPlace::end_position);
+        work += self.snapshots.do_work(&mut self.history, log_end, now_ns);
+        while let Some(event) = self.snapshots.poll_event() {
+            self.on_snapshot_event(event)?;
+            work += 1;
+        }
         work += self.tell_others();
         if let Ok(request) = self.rings.module_states.try_recv() {
             // Who asked may have gone; that is no concern of the node.
@@ -434,6 +500,7 @@ impl Agent for Conductor {
     }
 
     fn on_close(&mut self) {
+        self.module.close_snapshots();
         // The services have stopped, so this ends where the slowest of them stands.
         loop {
             match self.follow() {

@@ -7,6 +7,7 @@ use consensus_tap::codec::consensus::SnapshotEntry;
 use crate::store::history::History;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::recording_writer::RecordingWriter;
+use crate::store::snapshot_recording::WrittenRecording;
 
 /// The set being fetched, and those that were fetched whole.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(super) struct RecordedSet {
     /// The members' rows, the consensus module's first.
     pub(super) rows: Vec<SnapshotEntry>,
     /// Our recording of each, and where it ends.
-    pub(super) recordings: Vec<(i64, i64)>,
+    pub(super) recordings: Vec<WrittenRecording>,
     is_durable: bool,
 }
 
@@ -40,7 +41,10 @@ impl FetchedSnapshots {
         writers: &[RecordingWriter],
         history: &History,
     ) -> Vec<RecordingSyncer> {
-        let place = |writer: &RecordingWriter| (writer.geometry().recording_id(), writer.recorded_position());
+        let place = |writer: &RecordingWriter| WrittenRecording {
+            recording_id: writer.geometry().recording_id(),
+            stop_position: writer.recorded_position(),
+        };
         self.recorded.push_back(RecordedSet {
             rows: std::mem::take(&mut self.rows),
             recordings: writers.iter().map(place).collect(),
@@ -86,7 +90,11 @@ mod tests {
             timestamp: 0,
             service_id: -1,
         };
-        RecordedSet { rows: vec![module], recordings: vec![(3, 640)], is_durable: false }
+        RecordedSet {
+            rows: vec![module],
+            recordings: vec![WrittenRecording { recording_id: 3, stop_position: 640 }],
+            is_durable: false,
+        }
     }
 
     fn position(set: Option<RecordedSet>) -> Option<i64> {

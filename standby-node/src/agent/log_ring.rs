@@ -1,7 +1,7 @@
 //! The ring between the receiver and one reader of the log: where the log ends now.
 //!
 //! Bytes never travel here. A ring that is full loses nothing: the next end that fits stands for those that did
-//! not, so a slow reader never holds the receiver up.
+//! not, so a slow reader never holds the receiver up. A mark for a snapshot is not lost either: it waits for room.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -12,12 +12,25 @@ pub struct LogEnd {
     pub position: i64,
     /// When its datagram was taken from the network, on the monotonic clock.
     pub received_ns: u64,
+    /// Take a snapshot at the first message boundary at or behind this position, which no earlier end lay beyond: so
+    /// no reader has passed it.
+    pub snapshot_mark: Option<i64>,
+}
+
+impl LogEnd {
+    /// An end without a mark.
+    pub const fn at(position: i64, received_ns: u64) -> Self {
+        Self { position, received_ns, snapshot_mark: None }
+    }
+
+    /// Before anything was told.
+    pub const NONE: Self = Self::at(i64::MIN, 0);
 }
 
 /// Makes the two ends of a ring.
 pub fn log_ring(capacity: usize) -> (LogSender, LogReceiver) {
     let (producer, consumer) = RingBuffer::new(capacity);
-    (LogSender { producer, sent_position: i64::MIN }, LogReceiver { consumer })
+    (LogSender { producer, sent_position: i64::MIN, mark: None }, LogReceiver { consumer })
 }
 
 /// The receiver's end.
@@ -25,16 +38,35 @@ pub fn log_ring(capacity: usize) -> (LogSender, LogReceiver) {
 pub struct LogSender {
     producer: Producer<LogEnd>,
     sent_position: i64,
+    /// A mark that the reader has not been told of.
+    mark: Option<i64>,
 }
 
 impl LogSender {
     /// Tells the reader of a new end, now if the ring has room, else with a later one. Returns 1 if it was told.
+    #[inline]
     pub fn advance(&mut self, end: LogEnd) -> usize {
-        if end.position <= self.sent_position || self.producer.push(end).is_err() {
+        if end.position <= self.sent_position && self.mark.is_none() {
+            return 0;
+        }
+        if self.producer.push(LogEnd { snapshot_mark: self.mark, ..end }).is_err() {
             return 0;
         }
         self.sent_position = end.position;
+        self.mark = None;
         1
+    }
+
+    /// Puts a mark on the next end that is told, which must not be before `position`: an end that says nothing new will
+    /// do.
+    ///
+    /// # Panics
+    /// When the reader was told of an end beyond the mark, or not of the mark before: a snapshot is marked when the
+    /// one before has reached every reader.
+    pub fn mark_snapshot(&mut self, position: i64) {
+        assert!(position >= self.sent_position, "the reader may have passed {position}");
+        assert!(self.mark.is_none(), "a mark at {position} before the one at {:?} was told", self.mark);
+        self.mark = Some(position);
     }
 }
 
@@ -56,7 +88,11 @@ mod tests {
     use super::*;
 
     fn end(position: i64) -> LogEnd {
-        LogEnd { position, received_ns: 0 }
+        LogEnd::at(position, 0)
+    }
+
+    fn marked(position: i64, mark: i64) -> LogEnd {
+        LogEnd { snapshot_mark: Some(mark), ..end(position) }
     }
 
     #[test]
@@ -76,5 +112,33 @@ mod tests {
         let (mut sender, mut receiver) = log_ring(2);
         assert_eq!((sender.advance(end(32)), sender.advance(end(32))), (1, 0));
         assert_eq!([receiver.poll(), receiver.poll()], [Some(end(32)), None]);
+    }
+
+    #[test]
+    fn a_mark_is_told_once_though_the_log_has_not_grown() {
+        let (mut sender, mut receiver) = log_ring(4);
+        sender.advance(end(32));
+        sender.mark_snapshot(32);
+        assert_eq!((sender.advance(end(32)), sender.advance(end(32))), (1, 0));
+        assert_eq!([receiver.poll(), receiver.poll()], [Some(end(32)), Some(marked(32, 32))]);
+    }
+
+    #[test]
+    fn a_mark_outlives_the_merging_of_ends_and_keeps_its_place() {
+        let (mut sender, mut receiver) = log_ring(1);
+        sender.advance(end(32));
+        sender.mark_snapshot(64);
+        assert_eq!(sender.advance(end(96)) + sender.advance(end(128)), 0);
+        assert_eq!(receiver.poll(), Some(end(32)));
+        sender.advance(end(160));
+        assert_eq!(receiver.poll(), Some(marked(160, 64)));
+    }
+
+    #[test]
+    #[should_panic(expected = "may have passed")]
+    fn a_mark_that_a_reader_may_have_passed_is_a_bug() {
+        let (mut sender, _receiver) = log_ring(1);
+        sender.advance(end(96));
+        sender.mark_snapshot(64);
     }
 }

@@ -9,8 +9,16 @@ pub mod idle;
 pub mod log_ring;
 pub mod module_follower;
 pub mod receiver;
+pub mod replica_module;
 pub mod runner;
 pub mod service;
+pub mod service_snapshots;
+pub mod snapshot;
+pub mod snapshot_control;
+pub mod snapshot_marks;
+pub mod snapshot_part;
+pub mod snapshot_schedule;
+pub mod snapshot_stream;
 pub mod storage;
 pub mod throttle;
 

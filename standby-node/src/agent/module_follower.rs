@@ -14,8 +14,13 @@ use service_api::host::{Emissions, Request};
 
 use super::emission_ring::EmissionReceiver;
 use super::log_ring::LogReceiver;
+use super::snapshot_marks::SnapshotMarks;
+use super::snapshot_part::{PartContent, PartSender, SnapshotPoint};
+use crate::message_buffer::MessageBuffer;
+use crate::store::counters::Counter;
 use crate::store::recording_reader::RecordingReader;
 use crate::store::segment::SegmentError;
+use crate::sys::clock;
 
 /// One call applies at most this much, so that files and commands get their turn during a long catch-up.
 const LIMITS: PollLimits = PollLimits { frame_count: 4096, byte_count: 1024 * 1024 };
@@ -29,6 +34,18 @@ pub struct ModuleFollower {
     services: Vec<ServiceEmissions>,
     /// Terms that began, for whoever keeps recording.log.
     terms: Vec<NewLeadershipTermEvent>,
+    snapshots: Option<ModuleSnapshots>,
+}
+
+/// What the follower needs to take its part of snapshots.
+#[derive(Debug)]
+pub struct ModuleSnapshots {
+    /// When.
+    pub marks: SnapshotMarks,
+    /// To the snapshot agent.
+    pub parts: PartSender,
+    /// The longest time that a part has taken; `None` where nobody waits for it.
+    pub stop_max_ns: Option<Counter>,
 }
 
 #[derive(Debug)]
@@ -67,13 +84,17 @@ pub enum FollowError {
 }
 
 impl ModuleFollower {
-    /// A follower that waits for its start.
-    pub fn new(log: LogReceiver, emissions: Vec<EmissionReceiver>) -> Self {
+    /// A follower that waits for its start. Without `snapshots` it takes part in none.
+    pub fn new(
+        log: LogReceiver,
+        emissions: Vec<EmissionReceiver>,
+        snapshots: Option<ModuleSnapshots>,
+    ) -> Self {
         let services = emissions
             .into_iter()
             .map(|receiver| ServiceEmissions { receiver, buffer: None, offset: 0 })
             .collect();
-        Self { reading: None, log, end_position: i64::MIN, services, terms: Vec::new() }
+        Self { reading: None, log, end_position: i64::MIN, services, terms: Vec::new(), snapshots }
     }
 
     /// Begins with a state and the log from its position on. With none, only the terms are taken from the log.
@@ -106,34 +127,87 @@ impl ModuleFollower {
     /// # Errors
     /// [`FollowError`]; the state stays where it was and no later call gets farther.
     pub fn do_work(&mut self) -> Result<usize, FollowError> {
-        let Some(Reading { state, reader, recording }) = self.reading.as_mut() else { return Ok(0) };
+        let Self { reading, services, terms, snapshots, .. } = self;
+        let Some(Reading { state, reader, recording }) = reading.as_mut() else { return Ok(0) };
         while let Some(end) = self.log.poll() {
             self.end_position = end.position;
+            if let Some(snapshots) = snapshots {
+                snapshots.marks.on_log_end(&end);
+            }
         }
         // Emissions up to here have all been sent, so what is not in the buffers does not exist.
-        let through = self.services.iter().map(|service| service.receiver.through()).min();
+        let through = services.iter().map(|service| service.receiver.through()).min();
         let limit = through.unwrap_or(i64::MAX).min(self.end_position);
         let from = reader.position();
-        if from >= limit {
-            return Ok(0);
-        }
-        let run = recording.frames(from, limit)?;
-        let Self { services, terms, .. } = self;
-        let mut failed = None;
-        let read =
-            reader.poll(run, LIMITS, |event, position| match apply(state, services, event, position) {
-                Ok(()) => {
-                    if let LogEvent::NewLeadershipTerm(term) = event {
-                        terms.push(*term);
-                    }
-                    ControlFlow::Continue(())
-                }
-                Err(source) => {
+        let mut read = 0;
+        if from < limit {
+            let (to, limits) = match snapshots {
+                Some(snapshots) => snapshots.marks.bound(reader, limit, LIMITS),
+                None => (limit, LIMITS),
+            };
+            let run = recording.frames(from, to)?;
+            let mut failed = None;
+            read = reader.poll(run, limits, |event, position| {
+                if let Err(source) = apply(state, services, event, position) {
                     failed = Some(FollowError::Module { position, source });
-                    ControlFlow::Break(())
+                    return ControlFlow::Break(());
                 }
+                match (event, &mut *snapshots) {
+                    (LogEvent::NewLeadershipTerm(term), _) => terms.push(*term),
+                    (LogEvent::ClusterAction(action), Some(snapshots)) => {
+                        return snapshots.marks.on_action(action);
+                    }
+                    _ => {}
+                }
+                ControlFlow::Continue(())
             })?;
-        failed.map_or(Ok(read), Err)
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        if let Some(snapshots) = snapshots {
+            snapshots.parts.flush();
+            if snapshots.marks.take_due(reader.applied_position())
+                && let Some(state) = state
+            {
+                state.on_boundary(LogPosition(reader.applied_position()));
+                snapshots.take(state);
+                read += 1;
+            }
+        }
+        Ok(read)
+    }
+
+    /// Takes part in no more snapshots: they would not be published any more.
+    pub fn close_snapshots(&mut self) {
+        self.snapshots = None;
+    }
+}
+
+impl ModuleSnapshots {
+    fn take(&mut self, state: &ConsensusModuleState) {
+        let log_position = state.log_position();
+        let Some(time_unit) = state.time_unit().filter(|_| state.leadership_term_id() >= 0) else {
+            self.parts.skip(log_position, "the log holds no leadership term yet");
+            return;
+        };
+        if self.parts.is_busy() {
+            self.parts.skip(log_position, "the module's part of the snapshot before is still being written");
+            return;
+        }
+        let begin_ns = clock::monotonic_ns();
+        let mut messages = MessageBuffer::new();
+        state.take_snapshot(&mut |message| messages.push(message));
+        let point = SnapshotPoint {
+            log_position,
+            leadership_term_id: state.leadership_term_id(),
+            timestamp: state.cluster_time(),
+            time_unit,
+        };
+        self.parts.send(point, messages, PartContent::None);
+        if let Some(stop_max_ns) = &self.stop_max_ns {
+            stop_max_ns.max_ordered((clock::monotonic_ns() - begin_ns) as i64);
+        }
     }
 }
 

@@ -59,6 +59,9 @@ pub enum ReceiverCommand {
         /// In words.
         reason: String,
     },
+    /// Mark the log's end for a snapshot in every reader. The log is open. To be answered with
+    /// [`ReceiverRequest::SnapshotMarked`] before there is another.
+    MarkSnapshot,
     /// The log says that a new leadership term began.
     LeadershipTerm {
         /// The term.
@@ -79,6 +82,11 @@ pub enum ReceiverRequest {
     SnapshotsDiscarded(Vec<RecordingWriter>),
     /// A snapshot's recording was opened after its source had been given up.
     SnapshotUnwanted(Box<RecordingWriter>),
+    /// Every reader takes a snapshot at the first message boundary at or behind a position.
+    SnapshotMarked {
+        /// Where the log ended.
+        position: i64,
+    },
     /// Writing a recording failed.
     RecordFailed {
         /// Which one.
@@ -102,6 +110,8 @@ pub struct Receiver<Io> {
     waiting: Option<ReceiverRequest>,
     readers: Vec<LogSender>,
     end: LogEnd,
+    /// A mark that the conductor has not been told of.
+    snapshot_marked: Option<i64>,
     lag: LagTracker,
     /// Whose positions the lag was told.
     lag_source_id: i32,
@@ -130,7 +140,8 @@ impl<Io: DatagramIo> Receiver<Io> {
             requests,
             waiting: None,
             readers,
-            end: LogEnd { position: i64::MIN, received_ns: 0 },
+            end: LogEnd::NONE,
+            snapshot_marked: None,
             lag: LagTracker::default(),
             lag_source_id: -1,
             lag_since_ns: 0,
@@ -155,6 +166,7 @@ impl<Io: DatagramIo> Receiver<Io> {
             }
             ReceiverCommand::SnapshotFailed { reason } => self.tap.on_snapshot_failed(reason, now_ns),
             ReceiverCommand::Failed { reason } => self.tap.on_recording_failed(reason, now_ns),
+            ReceiverCommand::MarkSnapshot => self.mark_snapshot(now_ns),
             ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id } => {
                 self.tap.on_leadership_term(leadership_term_id, leader_member_id);
             }
@@ -171,11 +183,19 @@ impl<Io: DatagramIo> Receiver<Io> {
     fn publish_log(&mut self, now_ns: u64) -> usize {
         let Some(position) = self.recordings.log_position() else { return 0 };
         if position > self.end.position {
-            self.end = LogEnd { position, received_ns: now_ns };
+            self.end = LogEnd::at(position, now_ns);
             self.gauges.show_recorded(position);
         }
         let end = self.end;
         self.readers.iter_mut().map(|reader| reader.advance(end)).sum()
+    }
+
+    /// The mark is the newest end, of which no reader was told more: so none can have passed it.
+    fn mark_snapshot(&mut self, now_ns: u64) {
+        self.publish_log(now_ns);
+        let position = self.end.position;
+        self.readers.iter_mut().for_each(|reader| reader.mark_snapshot(position));
+        self.snapshot_marked = Some(position);
     }
 
     fn transmit(&mut self, now_ns: u64) -> Result<usize, AgentError> {
@@ -216,6 +236,10 @@ impl<Io: DatagramIo> Receiver<Io> {
                     action => ReceiverRequest::Tap(action),
                 }),
             };
+        }
+        if self.waiting.is_none() {
+            let marked = self.snapshot_marked.take();
+            self.waiting = marked.map(|position| ReceiverRequest::SnapshotMarked { position });
         }
         let Some(request) = self.waiting.take() else { return 0 };
         match self.requests.push(request) {

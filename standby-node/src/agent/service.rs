@@ -1,10 +1,11 @@
 //! Drives one service with the recorded log, where it lies.
 
+use std::fmt;
 use std::ops::ControlFlow;
 
 use consensus_tap::codec::log::LogEvent;
 use consensus_tap::log::{LogReader, PollLimits};
-use rtrb::Consumer;
+use rtrb::{Consumer, Producer};
 use service_api::host::ServiceDriver;
 use service_api::{
     ClusterSessionId, ClusteredService, LeadershipTermId, LogPosition, MemberId, NewLeadershipTerm,
@@ -13,8 +14,9 @@ use service_api::{
 
 use super::emission_ring::EmissionSender;
 use super::log_ring::{LogEnd, LogReceiver};
+use super::service_snapshots::ServiceSnapshots;
 use super::{Agent, AgentError};
-use crate::service_start::ServiceStart;
+use crate::service_start::{ServiceLoaded, ServiceOrder, ServiceStart};
 use crate::status::ServiceGauges;
 use crate::store::recording_reader::RecordingReader;
 use crate::sys::clock;
@@ -29,14 +31,35 @@ const STATUS_INTERVAL_NS: u64 = 50_000_000;
 pub struct ServiceAgent<S> {
     name: String,
     driver: ServiceDriver<S>,
-    starts: Consumer<ServiceStart>,
+    fresh: FreshDriver<S>,
+    links: ServiceLinks,
+    /// What was loaded; nothing of the log is applied before the word to begin.
+    loaded: Option<Reading>,
+    was_loaded: bool,
     reading: Option<Reading>,
-    log: LogReceiver,
     end: LogEnd,
-    emissions: EmissionSender,
-    gauges: ServiceGauges,
     status: StatusFields,
     status_due_ns: u64,
+}
+
+/// Makes a driver with a new instance of the service.
+pub struct FreshDriver<S>(pub Box<dyn FnMut() -> Result<ServiceDriver<S>, ServiceError> + Send>);
+
+/// What ties a service agent to the others.
+#[derive(Debug)]
+pub struct ServiceLinks {
+    /// From the conductor: how to start.
+    pub orders: Consumer<ServiceOrder>,
+    /// To the conductor.
+    pub loaded: Producer<ServiceLoaded>,
+    /// From the receiver.
+    pub log: LogReceiver,
+    /// To the module follower.
+    pub emissions: EmissionSender,
+    /// How it takes part in snapshots; `None` where it does not.
+    pub snapshots: Option<ServiceSnapshots>,
+    /// Its counters; `None` for a replica, which nobody looks at.
+    pub gauges: Option<ServiceGauges>,
 }
 
 #[derive(Debug)]
@@ -45,33 +68,57 @@ struct Reading {
     recording: RecordingReader,
 }
 
+impl<S> fmt::Debug for FreshDriver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FreshDriver")
+    }
+}
+
 impl<S: ClusteredService> ServiceAgent<S> {
-    /// An agent that waits for its start.
+    /// An agent that waits for its start. `driver` is the first one, `fresh` makes those that follow if it cannot be
+    /// loaded.
     pub fn new(
+        name: impl Into<String>,
         driver: ServiceDriver<S>,
-        service_id: u8,
-        starts: Consumer<ServiceStart>,
-        log: LogReceiver,
-        emissions: EmissionSender,
-        gauges: ServiceGauges,
+        fresh: FreshDriver<S>,
+        links: ServiceLinks,
     ) -> Self {
         Self {
-            name: format!("service-{service_id}"),
+            name: name.into(),
             driver,
-            starts,
+            fresh,
+            links,
+            loaded: None,
+            was_loaded: false,
             reading: None,
-            log,
-            end: LogEnd { position: i64::MIN, received_ns: 0 },
-            emissions,
-            gauges,
+            end: LogEnd::NONE,
             status: StatusFields::new(),
             status_due_ns: 0,
         }
     }
 
-    fn start(&mut self) -> Result<usize, AgentError> {
-        let Ok(start) = self.starts.pop() else { return Ok(0) };
+    fn start(&mut self) -> usize {
+        let Ok(order) = self.links.orders.pop() else { return 0 };
+        match order {
+            ServiceOrder::Load(start) => {
+                let loaded = self.load(*start).map_err(|error| error.to_string());
+                // One answer for each order, and there is a slot for it.
+                let _ = self.links.loaded.push(loaded);
+            }
+            ServiceOrder::Begin => {
+                self.reading = self.loaded.take();
+                self.publish();
+            }
+        }
+        1
+    }
+
+    fn load(&mut self, start: ServiceStart) -> Result<(), AgentError> {
         let ServiceStart { point, snapshot, log_reader, log_recording } = start;
+        self.loaded = None;
+        if std::mem::replace(&mut self.was_loaded, true) {
+            self.driver = (self.fresh.0)()?;
+        }
         match snapshot {
             Some(mut snapshot) => {
                 snapshot.restore_sessions(&mut self.driver)?;
@@ -79,38 +126,69 @@ impl<S: ClusteredService> ServiceAgent<S> {
             }
             None => self.driver.start(point, None)?,
         }
-        self.reading = Some(Reading { reader: log_reader, recording: log_recording });
-        self.gauges.applied_position.set_ordered(point.log_position.0);
-        self.publish();
-        Ok(1)
+        self.loaded = Some(Reading { reader: log_reader, recording: log_recording });
+        Ok(())
     }
 
+    /// Applies a batch, and takes a snapshot where one is due behind it. Returns how much was done.
     fn apply(&mut self) -> Result<usize, AgentError> {
         let Some(Reading { reader, recording }) = self.reading.as_mut() else { return Ok(0) };
+        let ServiceLinks { log, snapshots, .. } = &mut self.links;
         let from = reader.position();
         if from >= self.end.position {
-            match self.log.poll() {
+            match log.poll() {
                 Some(end) => self.end = end,
                 None => return Ok(0),
             }
-        }
-        if from >= self.end.position {
-            return Ok(1);
-        }
-        let run = recording.frames(from, self.end.position)?;
-        let driver = &mut self.driver;
-        let mut failed = None;
-        let read = reader.poll(run, LIMITS, |event, position| match deliver(driver, event, position) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
+            if let Some(snapshots) = snapshots {
+                snapshots.marks.on_log_end(&self.end);
             }
-        })?;
-        if let Some(error) = failed {
-            return Err(format!("at log position {}: {error}", reader.applied_position()).into());
         }
-        Ok(read)
+        let mut read = 0;
+        if from < self.end.position {
+            let (to, limits) = match snapshots {
+                Some(snapshots) => snapshots.marks.bound(reader, self.end.position, LIMITS),
+                None => (self.end.position, LIMITS),
+            };
+            let run = recording.frames(from, to)?;
+            let driver = &mut self.driver;
+            let mut failed = None;
+            read = reader.poll(run, limits, |event, position| {
+                if let Err(error) = deliver(driver, event, position) {
+                    failed = Some(error);
+                    return ControlFlow::Break(());
+                }
+                match (event, &mut *snapshots) {
+                    (LogEvent::ClusterAction(action), Some(snapshots)) => snapshots.marks.on_action(action),
+                    _ => ControlFlow::Continue(()),
+                }
+            })?;
+            if let Some(error) = failed {
+                return Err(format!("at log position {}: {error}", reader.applied_position()).into());
+            }
+            if reader.position() >= self.end.position
+                && let Some(gauges) = &mut self.links.gauges
+            {
+                // The cycle's own time would hide what this cycle took: the clock is read once a batch.
+                gauges.record_lag(self.end.received_ns);
+            }
+        }
+        self.take_snapshot();
+        Ok(read.max(1))
+    }
+
+    /// Takes this service's part of a snapshot if one is due here.
+    fn take_snapshot(&mut self) {
+        let (Some(reading), Some(snapshots)) = (&self.reading, &mut self.links.snapshots) else { return };
+        let applied_position = reading.reader.applied_position();
+        if !snapshots.marks.take_due(applied_position) {
+            return;
+        }
+        let begin_ns = clock::monotonic_ns();
+        snapshots.take(&mut self.driver, applied_position);
+        if let Some(gauges) = &self.links.gauges {
+            gauges.record_snapshot_stop(clock::monotonic_ns() - begin_ns);
+        }
     }
 
     /// Hands emissions over and says how far the service is. While the module follower is behind with all
@@ -120,17 +198,21 @@ impl<S: ClusteredService> ServiceAgent<S> {
         let position = reading.reader.applied_position();
         let driver = &mut self.driver;
         let has_emissions = !driver.emissions().is_empty();
-        if self.emissions.send(has_emissions, |buffer| driver.swap_emissions(buffer)) {
-            self.emissions.publish(position);
+        let emissions = &mut self.links.emissions;
+        if emissions.send(has_emissions, |buffer| driver.swap_emissions(buffer)) {
+            emissions.publish(position);
         }
-        self.gauges.applied_position.set_ordered(position);
+        if let Some(gauges) = &self.links.gauges {
+            gauges.applied_position.set_ordered(position);
+        }
     }
 
     fn show_status(&mut self, now_ns: u64) {
-        if self.reading.is_some() && now_ns >= self.status_due_ns {
+        let Some(gauges) = &mut self.links.gauges else { return };
+        if now_ns >= self.status_due_ns {
             self.status_due_ns = now_ns + STATUS_INTERVAL_NS;
             self.driver.status(&mut self.status);
-            self.gauges.show(&self.status, now_ns);
+            gauges.show(&self.status, now_ns);
         }
     }
 }
@@ -142,15 +224,14 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
 
     fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
         if self.reading.is_none() {
-            return self.start();
+            return Ok(self.start());
         }
         let mut work = self.apply()?;
         if work > 0 {
             self.publish();
-            if self.reading.as_ref().is_some_and(|reading| reading.reader.position() >= self.end.position) {
-                // The cycle's own time would hide what this cycle took: the clock is read once a batch.
-                self.gauges.record_lag(self.end.received_ns);
-            }
+        }
+        if let Some(snapshots) = &mut self.links.snapshots {
+            snapshots.parts.flush();
         }
         work += self.driver.do_background_work(now_ns);
         self.show_status(now_ns);
@@ -159,6 +240,8 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
 
     /// What the receiver recorded before it closed is still applied: a clean end leaves nothing behind.
     fn on_close(&mut self) {
+        // A snapshot that is asked for now would not be published any more.
+        self.links.snapshots = None;
         while self.reading.is_some() {
             match self.apply() {
                 Ok(0) => break,
@@ -172,7 +255,9 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
         self.publish();
         self.driver.terminate();
         self.driver.status(&mut self.status);
-        self.gauges.show(&self.status, clock::monotonic_ns());
+        if let Some(gauges) = &mut self.links.gauges {
+            gauges.show(&self.status, clock::monotonic_ns());
+        }
     }
 }
 

@@ -13,12 +13,14 @@ use consensus_tap::authentication::SharedSecrets;
 use consensus_tap::channel::HostPort;
 use consensus_tap::serving::AllowList;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
+use consensus_tap::wire::TermLength;
 
 pub use self::settings::Settings;
 pub use self::values::{
     AppVersion, Credential, EndpointMapping, FileSyncLevel, Layout, Size, Span, ValueError,
 };
 use crate::agent::idle::IdleStrategy;
+use crate::agent::service_snapshots::SnapshotMode;
 use crate::net::backend::NetworkBackend;
 use crate::store::SyncLevel;
 
@@ -78,8 +80,25 @@ pub struct NodeConfig {
     pub file_sync_level: SyncLevel,
     /// Time between two background syncs.
     pub sync_interval: std::time::Duration,
+    /// When and how snapshots are taken.
+    pub snapshots: SnapshotConfig,
     /// Ballast of audit services, bytes.
     pub audit_ballast: usize,
+}
+
+/// When and how a node takes snapshots.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotConfig {
+    /// Who writes a service's state.
+    pub mode: SnapshotMode,
+    /// Whether the members' ordinary snapshots are taken here too.
+    pub on_ordinary: bool,
+    /// Time after which one is due, nanoseconds.
+    pub interval_ns: Option<u64>,
+    /// Growth of the log after which one is due, bytes.
+    pub log_length: Option<i64>,
+    /// Of the recordings.
+    pub term_length: TermLength,
 }
 
 /// What is wrong with a configuration.
@@ -202,6 +221,13 @@ impl NodeConfig {
         if !audit_ballast.is_multiple_of(8) {
             return Err(value("audit_ballast", audit_ballast, "must be a multiple of 8"));
         }
+        let snapshots = SnapshotConfig {
+            mode: settings.snapshot_mode.unwrap_or_default(),
+            on_ordinary: settings.snapshot_on_ordinary.unwrap_or(false),
+            interval_ns: settings.snapshot_interval.map(Span::as_nanos),
+            log_length: settings.snapshot_log_length.map(|size| i64::try_from(size.0).unwrap_or(i64::MAX)),
+            term_length: snapshot_term_length(settings.snapshot_term_length)?,
+        };
         Ok(Self {
             aeron_dir: settings.aeron_dir.unwrap_or_else(|| dir.join("aeron")),
             dir,
@@ -237,6 +263,7 @@ impl NodeConfig {
             socket_send_buffer: settings.socket_send_buffer.map_or(1 << 20, |size| size.0 as usize),
             file_sync_level: settings.file_sync_level.map_or(SyncLevel::None, |level| level.0),
             sync_interval: settings.sync_interval.map_or(std::time::Duration::from_secs(1), |span| span.0),
+            snapshots,
             audit_ballast,
         })
     }
@@ -286,6 +313,12 @@ fn window(key: &'static str, size: Option<Size>, default: u64) -> Result<i32, Co
         return Err(value(key, bytes, "must be from 64k to 512m"));
     }
     Ok(bytes as i32)
+}
+
+fn snapshot_term_length(size: Option<Size>) -> Result<TermLength, ConfigError> {
+    let bytes = size.map_or(16 << 20, |size| size.0);
+    let length = i32::try_from(bytes).ok().and_then(|bytes| TermLength::new(bytes).ok());
+    length.ok_or_else(|| value("snapshot_term_length", bytes, "must be a power of two from 64k to 1g"))
 }
 
 fn service_names(names: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {

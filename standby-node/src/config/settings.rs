@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::values::{AppVersion, Credential, EndpointMapping, FileSyncLevel, Layout, Size, Span, as_flag};
 use crate::agent::idle::IdleStrategy;
+use crate::agent::service_snapshots::SnapshotMode;
 use crate::net::backend::NetworkBackend;
 
 /// What was set, by flag or by file; `None` is "not set".
@@ -219,6 +220,28 @@ pub struct Settings {
     #[arg(long, value_name = "DIR")]
     pub aeron_dir: Option<PathBuf>,
 
+    /// Who writes a service's state into a snapshot: view (another thread, from a frozen view), inline (the service, into
+    /// memory) or replica (a second copy of every service). [default: view]
+    #[arg(long, value_name = "MODE")]
+    pub snapshot_mode: Option<SnapshotMode>,
+
+    /// Also take part in the ordinary snapshots of the members. [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub snapshot_on_ordinary: Option<bool>,
+
+    /// Take a snapshot when so long has passed since the last one. [default: never]
+    #[arg(long, value_name = "TIME")]
+    pub snapshot_interval: Option<Span>,
+
+    /// Take a snapshot when the log has grown by so much since the last one. [default: never]
+    #[arg(long, value_name = "SIZE")]
+    pub snapshot_log_length: Option<Size>,
+
+    /// Term and segment length of snapshot recordings: a power of two from 64k to 1g. An eighth of it is the longest
+    /// message that a service may write into a snapshot (aeron.ipc.term.buffer.length). [default: 16m]
+    #[arg(long, value_name = "SIZE")]
+    pub snapshot_term_length: Option<Size>,
+
     /// Bytes of ballast in each audit service's state; a multiple of 8. [default: 0]
     #[arg(long, value_name = "SIZE")]
     pub audit_ballast: Option<Size>,
@@ -241,7 +264,8 @@ impl Settings {
             max_control_sessions, consensus_stream_id, archive_control_stream_id, receive_window,
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,
-            service_cores, idle, network, aeron_dir, audit_ballast,
+            service_cores, idle, network, aeron_dir, snapshot_mode, snapshot_on_ordinary, snapshot_interval,
+            snapshot_log_length, snapshot_term_length, audit_ballast,
         )
     }
 }

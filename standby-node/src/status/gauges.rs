@@ -173,6 +173,7 @@ pub struct ServiceGauges {
     lag_p999_ns: Counter,
     lag_max_ns: Counter,
     lag_count: Counter,
+    snapshot_stop_max_ns: Counter,
     lag: LagWindow,
 }
 
@@ -255,6 +256,7 @@ impl ServiceGauges {
             lag_p999_ns: own(&kind::APPLY_LAG_P999_NS)?,
             lag_max_ns: own(&kind::APPLY_LAG_MAX_NS)?,
             lag_count: own(&kind::APPLY_LAG_COUNT)?,
+            snapshot_stop_max_ns: own(&kind::SNAPSHOT_STOP_MAX_NS)?,
             lag: LagWindow::new(),
         })
     }
@@ -262,6 +264,11 @@ impl ServiceGauges {
     /// A batch that was received at `received_ns` has been applied just now.
     pub fn record_lag(&mut self, received_ns: u64) {
         self.lag.record(clock::monotonic_ns().saturating_sub(received_ns));
+    }
+
+    /// The apply loop stood still for a snapshot for so long.
+    pub fn record_snapshot_stop(&self, stop_ns: u64) {
+        self.snapshot_stop_max_ns.max_ordered(stop_ns as i64);
     }
 
     /// Shows the service's own figures, each at the counter that was allocated for its name and kind, and its lag. A
@@ -308,6 +315,56 @@ fn check_names(service_id: u8, service_name: &str, figures: &StatusFields) -> Re
     match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
         Some((_, name)) => Err(FiguresError::SameName { service_id, name }),
         None => Ok(()),
+    }
+}
+
+/// Counters of standby snapshots.
+#[derive(Clone, Debug)]
+pub struct SnapshotGauges {
+    /// How an operator asks for one.
+    pub toggle: Counter,
+    /// Published by this process.
+    pub count: Counter,
+    /// Newest set.
+    pub position: Counter,
+    /// When it was published.
+    pub time_ms: Counter,
+    /// How long the last one took.
+    pub duration_ns: Counter,
+    /// Given up.
+    pub failures: Counter,
+    /// How the toggle's last request ended.
+    pub result: Counter,
+    /// Longest time that the module's part took.
+    pub module_stop_max_ns: Counter,
+}
+
+impl SnapshotGauges {
+    /// Allocates them. Nobody may set the toggle yet.
+    ///
+    /// # Errors
+    /// [`CountersFull`].
+    pub fn allocate(counters: &mut CountersManager, cluster_id: i32) -> Result<Self, CountersFull> {
+        let mut cluster =
+            |type_id, name, initial| counters.allocate_for_cluster(type_id, name, cluster_id, initial);
+        let toggle =
+            cluster(kind::STANDBY_CONTROL_TOGGLE, "Cluster Standby control toggle", kind::TOGGLE_INACTIVE)?;
+        let count = cluster(kind::SNAPSHOT_COUNT, "Snapshot count", 0)?;
+        let mut own = |kind: &kind::CounterKind, initial| -> Result<Counter, CountersFull> {
+            let counter = counters.allocate_kind(kind, cluster_id, None)?;
+            counter.set_ordered(initial);
+            Ok(counter)
+        };
+        Ok(Self {
+            toggle,
+            count,
+            position: own(&kind::SNAPSHOT_POSITION, -1)?,
+            time_ms: own(&kind::SNAPSHOT_TIME_MS, 0)?,
+            duration_ns: own(&kind::SNAPSHOT_DURATION_NS, 0)?,
+            failures: own(&kind::SNAPSHOT_FAILURES, 0)?,
+            result: own(&kind::SNAPSHOT_RESULT, -1)?,
+            module_stop_max_ns: own(&kind::SNAPSHOT_MODULE_STOP_MAX_NS, 0)?,
+        })
     }
 }
 

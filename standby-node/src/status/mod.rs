@@ -8,6 +8,6 @@ mod report;
 
 pub use archive_gauges::ArchiveGauges;
 pub use backup::{BackupGauges, BackupSchedule};
-pub use gauges::{FiguresError, ReceiverGauges, ServiceGauges};
+pub use gauges::{FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges};
 pub use lag_window::{LagFigures, LagWindow, WINDOW_NS};
 pub use report::{CheckLimits, ServiceReport, StatusError, StatusReport};

@@ -8,7 +8,7 @@ use consensus_tap::file::catalog::{
     NULL_POSITION, NULL_TIMESTAMP, Record, RecordState, field,
 };
 
-use super::{ControlFile, StoreError, SyncLevel};
+use super::{ControlFile, ControlFileSync, StoreError, SyncLevel};
 
 /// The catalog of a node's archive.
 ///
@@ -82,33 +82,61 @@ impl Catalog {
     /// # Errors
     /// [`StoreError::CatalogFull`]; [`StoreError::Format`] for strings that are not ASCII; [`StoreError::Io`].
     pub fn add(&mut self, descriptor: Descriptor) -> Result<i64, StoreError> {
-        self.append(descriptor, RecordState::Valid)
+        let level = self.level;
+        self.append(descriptor, RecordState::Valid, level)
     }
 
-    /// Adds a recording that nobody sees before [`Self::publish`]: for snapshots, of which only complete
+    /// Adds a recording that nobody sees before [`Self::reveal`]: for snapshots, of which only complete
     /// ones may be found. After a crash its record stays, without effect, and its id is not used again.
+    ///
+    /// Never waits for the disk: a power cut can lose no more than a record that nobody was told of.
     ///
     /// # Errors
     /// As [`Self::add`].
     pub fn add_hidden(&mut self, descriptor: Descriptor) -> Result<i64, StoreError> {
-        self.append(descriptor, RecordState::Invalid)
+        self.append(descriptor, RecordState::Invalid, SyncLevel::None)
     }
 
-    /// Makes a hidden recording count, complete up to `stop_position`.
+    /// Notes where a hidden recording ends. It must be on the disk before [`Self::reveal`], which a sync by
+    /// [`Self::for_sync`] does.
     ///
     /// # Errors
     /// [`StoreError::Recording`] when there is no hidden one with this id; [`StoreError::Io`].
-    pub fn publish(
+    pub fn stop_hidden(
         &mut self,
         recording_id: i64,
         stop_position: i64,
         stop_timestamp_ms: i64,
     ) -> Result<(), StoreError> {
         let at = self.index_of(recording_id, RecordState::Invalid)?;
-        self.put_stop(at, stop_position, stop_timestamp_ms)?;
-        self.file.sync(self.level)?;
-        self.put_state(at, RecordState::Valid)?;
-        self.file.sync(self.level)
+        self.put_stop(at, stop_position, stop_timestamp_ms)
+    }
+
+    /// Makes a hidden recording count. Not on the disk before the next sync.
+    ///
+    /// # Errors
+    /// As [`Self::stop_hidden`].
+    pub fn reveal(&mut self, recording_id: i64) -> Result<(), StoreError> {
+        let at = self.index_of(recording_id, RecordState::Invalid)?;
+        self.put_state(at, RecordState::Valid)
+    }
+
+    /// Makes a recording that was given up count as deleted, hidden or not. Not on the disk before the next sync.
+    ///
+    /// # Errors
+    /// [`StoreError::Recording`] when there is none with this id; [`StoreError::Io`].
+    pub fn withdraw(&mut self, recording_id: i64) -> Result<(), StoreError> {
+        let hidden = self.index_of(recording_id, RecordState::Invalid);
+        let at = hidden.or_else(|_| self.index_of(recording_id, RecordState::Valid))?;
+        self.put_state(at, RecordState::Deleted)
+    }
+
+    /// A handle by which another thread puts the file on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn for_sync(&self) -> Result<ControlFileSync, StoreError> {
+        self.file.for_sync()
     }
 
     /// Ends an active recording, or moves the end of a stopped one after truncating it.
@@ -181,7 +209,12 @@ impl Catalog {
         self.file.sync(level)
     }
 
-    fn append(&mut self, descriptor: Descriptor, state: RecordState) -> Result<i64, StoreError> {
+    fn append(
+        &mut self,
+        descriptor: Descriptor,
+        state: RecordState,
+        level: SyncLevel,
+    ) -> Result<i64, StoreError> {
         let recording_id = self.next_recording_id();
         let descriptor = Descriptor { recording_id, ..descriptor };
         let bytes = descriptor
@@ -195,14 +228,14 @@ impl Catalog {
         self.file.write(offset + HEADER_LENGTH, block)?;
         // A longer record that a crash cut short may have left bytes where readers will look for the next.
         self.file.write(offset + length, &[0; format::RECORD_HEADER_LENGTH])?;
-        self.file.sync(self.level)?;
+        self.file.sync(level)?;
         self.file.write(offset, header)?;
         // From here on the record is found, even if the write of the next id fails.
         self.catalog.records.push(Record { offset, length, state, checksum: 0, descriptor });
         self.catalog.end = offset + length;
         self.catalog.header.next_recording_id = recording_id + 1;
         self.file.write(NEXT_RECORDING_ID_OFFSET, &(recording_id + 1).to_le_bytes())?;
-        self.file.sync(self.level)?;
+        self.file.sync(level)?;
         Ok(recording_id)
     }
 
@@ -334,15 +367,20 @@ mod tests {
     }
 
     #[test]
-    fn a_hidden_recording_is_found_only_once_it_is_published() {
+    fn a_hidden_recording_is_found_only_once_it_is_revealed() {
         let (_temp, path, mut catalog) = catalog(SyncLevel::None);
         let hidden = catalog.add_hidden(descriptor(0)).unwrap();
         let open = catalog.add(descriptor(0)).unwrap();
         assert_eq!(catalog.descriptor(hidden), None);
         assert_eq!(reopened(&path).find(hidden), None);
-        catalog.publish(hidden, 960, 5).unwrap();
+        catalog.stop_hidden(hidden, 960, 5).unwrap();
+        assert_eq!(reopened(&path).find(hidden), None);
+        catalog.reveal(hidden).unwrap();
         assert_eq!(reopened(&path).find(hidden).unwrap().descriptor.stop_position, 960);
-        assert!(catalog.publish(open, 960, 5).is_err());
+        assert!(catalog.stop_hidden(open, 960, 5).is_err());
+        assert!(catalog.reveal(open).is_err());
+        catalog.withdraw(hidden).unwrap();
+        assert_eq!(reopened(&path).find(hidden), None);
     }
 
     #[test]

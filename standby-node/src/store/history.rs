@@ -5,14 +5,16 @@
 //! log counts once its recording is in the catalog and a TERM row names it. A crash between two steps leaves
 //! something that nobody finds, never something half-made that somebody does.
 
-use std::path::PathBuf;
+mod snapshots;
+
+use std::path::{Path, PathBuf};
 
 use consensus_tap::archive::Recording;
-use consensus_tap::codec::consensus::SnapshotEntry;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
 use consensus_tap::file::catalog::{Descriptor, NULL_POSITION, NULL_TIMESTAMP, Record, RecordState};
-use consensus_tap::file::recording_log::{CONSENSUS_MODULE_ID, EntryKind, Row, SnapshotSet};
+use consensus_tap::file::recording_log::{EntryKind, Row, SnapshotSet};
 use consensus_tap::file::segment::{GeometryError, RecordingGeometry};
+use consensus_tap::log::SnapshotKind;
 use consensus_tap::serving::LastTerm;
 use consensus_tap::wire::{StreamTerms, TermLength};
 
@@ -24,11 +26,11 @@ use super::recording_log::RecordingLogFile;
 use super::recording_reader::RecordingReader;
 use super::recording_syncer::{RecordingSyncer, SyncError};
 use super::recording_writer::RecordingWriter;
-use super::segment::{SegmentError, Straddling, recover_at_least, segment_bases};
+use super::segment::{SegmentError, Straddling, recover_at_least, remove_recording};
 use super::segment_preparer::{SegmentPreparer, segment_pipeline};
 use super::{StoreError, SyncLevel};
+use crate::sys::clock;
 use crate::sys::mapped::Published;
-use crate::sys::{clock, disk};
 
 /// The archive and recording log of one node.
 #[derive(Debug)]
@@ -78,6 +80,11 @@ impl RecordingPlace {
             term_length: TermLength::new(self.geometry.term_length())
                 .expect("a geometry's term length is valid"),
         }
+    }
+
+    /// The file that the recording begins in.
+    pub fn first_file(&self) -> PathBuf {
+        self.directory.join(self.geometry.segment_name(self.geometry.first_segment_base()))
     }
 
     /// Which recording it is.
@@ -188,32 +195,8 @@ impl History {
             );
         }
         let durability_path = directory.cluster().join("durable-position.dat");
-        let history = Self { archive, catalog, recording_log, durability_path, level };
-        history.remove_unfinished();
-        Ok(history)
-    }
-
-    /// Removes the files of snapshots that were being recorded when the last process ended: nobody will ever finish
-    /// them, and nobody finds them.
-    fn remove_unfinished(&self) {
-        let is_unfinished = |record: &&Record| {
-            record.state == RecordState::Invalid && record.descriptor.stop_position == NULL_POSITION
-        };
-        for record in self.catalog.records().iter().filter(is_unfinished) {
-            // A record that makes no sense has no files that are known to be its own.
-            if let Ok(geometry) = geometry_of(&record.descriptor) {
-                self.remove_segments(&geometry);
-            }
-        }
-    }
-
-    fn remove_segments(&self, geometry: &RecordingGeometry) {
-        for base in segment_bases(&self.archive, geometry).unwrap_or_default() {
-            let path = self.archive.join(geometry.segment_name(base));
-            if let Err(error) = disk::remove(&path) {
-                tracing::warn!(path = %path.display(), %error, "could not remove a snapshot that was given up");
-            }
-        }
+        remove_unpublished(&archive, &catalog);
+        Ok(Self { archive, catalog, recording_log, durability_path, level })
     }
 
     /// Opens the log to be extended from its end, wherever the last process left it; `None` if there is none.
@@ -304,75 +287,6 @@ impl History {
         Ok(OpenedLog { writer, preparer, syncer, durability, tail_end, place })
     }
 
-    /// Creates the recording of one snapshot. Nobody finds it before [`Self::publish_snapshots`].
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub fn create_snapshot(&mut self, source: &Recording) -> Result<RecordingWriter, HistoryError> {
-        let recording_id = self.catalog.add_hidden(active_descriptor(source))?;
-        let geometry = geometry_of(&Descriptor { recording_id, ..active_descriptor(source) })?;
-        Ok(RecordingWriter::create(&self.archive, geometry, None)?)
-    }
-
-    /// What makes a recorded snapshot durable, on a thread that may wait for it. The writer is done.
-    pub fn snapshot_syncer(&self, writer: &RecordingWriter) -> RecordingSyncer {
-        let geometry = *writer.geometry();
-        RecordingSyncer::new(&self.archive, geometry, writer.published(), geometry.start_position())
-    }
-
-    /// Enters a set of snapshots that are durable. `rows` are the members' own, in the same order: consensus module,
-    /// service 0, 1, …; `recorded` is each one's recording id and end.
-    ///
-    /// # Errors
-    /// [`HistoryError`]; the set does not count then.
-    ///
-    /// # Panics
-    /// When there is no recording for each row.
-    pub fn publish_snapshots(
-        &mut self,
-        rows: &[SnapshotEntry],
-        recorded: &[(i64, i64)],
-    ) -> Result<SnapshotSet, HistoryError> {
-        assert_eq!(rows.len(), recorded.len(), "a recording for each row");
-        let mut recording_ids = Vec::with_capacity(recorded.len());
-        for (recording_id, position) in recorded {
-            self.catalog.publish(*recording_id, *position, clock::epoch_ms())?;
-            recording_ids.push(*recording_id);
-        }
-        let module = &rows[0];
-        assert_eq!(module.service_id, CONSENSUS_MODULE_ID, "the consensus module's row comes first");
-        let set = SnapshotSet {
-            leadership_term_id: module.leadership_term_id,
-            term_base_log_position: module.term_base_log_position,
-            log_position: module.log_position,
-            timestamp: module.timestamp,
-            consensus_module: recording_ids[0],
-            services: recording_ids[1..].to_vec(),
-        };
-        self.recording_log.append_snapshot_set(&set)?;
-        self.recording_log.sync(SyncLevel::All)?;
-        Ok(set)
-    }
-
-    /// Removes what was recorded of a set that was given up.
-    pub fn discard_snapshots(&self, writers: Vec<RecordingWriter>) {
-        for writer in writers {
-            let geometry = *writer.geometry();
-            drop(writer);
-            self.remove_segments(&geometry);
-        }
-    }
-
-    /// Every complete snapshot set for so many services, newest first.
-    pub fn snapshot_sets(&self, service_count: usize) -> Vec<SnapshotSet> {
-        self.recording_log.log().snapshot_sets(service_count)
-    }
-
-    /// The newest complete snapshot set.
-    pub fn latest_snapshot_set(&self, service_count: usize) -> Option<SnapshotSet> {
-        self.recording_log.log().latest_snapshot_set(service_count)
-    }
-
     /// The newest term of the log.
     pub fn last_term(&self) -> Option<LastTerm> {
         let row = self.recording_log.log().last_term()?;
@@ -381,26 +295,6 @@ impl History {
             leadership_term_id: row.entry.leadership_term_id,
             term_base_log_position: row.entry.term_base_log_position,
         })
-    }
-
-    /// Every complete snapshot set, newest first, for whatever number of services.
-    pub fn snapshot_sets_as_found(&self) -> Vec<SnapshotSet> {
-        self.recording_log.log().snapshot_sets_as_found()
-    }
-
-    /// A complete snapshot recording, and where it ends.
-    ///
-    /// # Errors
-    /// [`HistoryError`] when the catalog does not have it.
-    pub fn snapshot_place(&self, recording_id: i64) -> Result<(RecordingPlace, i64), HistoryError> {
-        let descriptor = self.descriptor(recording_id)?;
-        let Descriptor { start_position, stop_position, .. } = *descriptor;
-        if start_position != 0 || stop_position < 0 {
-            let path = self.catalog.path();
-            return Err(HistoryError::NotASnapshot { path, recording_id, start_position, stop_position });
-        }
-        let geometry = geometry_of(descriptor)?;
-        Ok((self.place(geometry, Published::new(stop_position)), stop_position))
     }
 
     /// Enters a term that the log has just begun, and those skipped before it, unless they are there.
@@ -494,6 +388,24 @@ impl History {
     }
 }
 
+/// Removes the files of snapshots that a crash left hidden: hundreds of MiB each, and nobody will ever find them. A
+/// recording that an operator marked as invalid is another matter, and has its stop position.
+fn remove_unpublished(archive: &Path, catalog: &Catalog) {
+    let is_unpublished = |record: &&Record| {
+        record.state == RecordState::Invalid
+            && record.descriptor.is_active()
+            && SNAPSHOT_STREAM_IDS.contains(&record.descriptor.stream_id)
+    };
+    for record in catalog.records().iter().filter(is_unpublished) {
+        if let Err(error) = remove_recording(archive, record.descriptor.recording_id) {
+            tracing::warn!(%error, "could not remove a snapshot that was never published");
+        }
+    }
+}
+
+const SNAPSHOT_STREAM_IDS: [i32; 2] =
+    [SnapshotKind::ConsensusModule.stream_id(), SnapshotKind::Service.stream_id()];
+
 /// The catalog's entry for a recording of ours that is like one of another archive.
 fn active_descriptor(source: &Recording) -> Descriptor {
     Descriptor {
@@ -583,7 +495,7 @@ mod tests {
     }
 
     /// A history whose log was recorded up to 256 and made durable up to 128.
-    fn recorded(dir: &std::path::Path) {
+    fn recorded(dir: &Path) {
         let directory = NodeDirectory::open(dir, 1).unwrap();
         let mut history = History::open(&directory, SyncLevel::None).unwrap();
         let mut log = history.create_log(0, &source(), None).unwrap();
@@ -604,7 +516,7 @@ mod tests {
         history.on_leadership_term(log.place.recording_id(), &term).unwrap();
     }
 
-    fn reopened(dir: &std::path::Path) -> OpenedLog {
+    fn reopened(dir: &Path) -> OpenedLog {
         let directory = NodeDirectory::open(dir, 2).unwrap();
         History::open(&directory, SyncLevel::None).unwrap().recover_log().unwrap().unwrap()
     }
@@ -634,39 +546,8 @@ mod tests {
         assert_eq!(reopened(dir.path()).writer.recorded_position(), 128);
     }
 
-    #[test]
-    fn snapshots_that_a_crash_left_unfinished_are_removed_and_whole_ones_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
-        let mut history = History::open(&directory, SyncLevel::None).unwrap();
-        let row = |service_id| SnapshotEntry {
-            recording_id: 9,
-            leadership_term_id: 0,
-            term_base_log_position: 0,
-            log_position: 64,
-            timestamp: 0,
-            service_id,
-        };
-        let mut writers: Vec<RecordingWriter> =
-            (0..2).map(|_| history.create_snapshot(&source()).unwrap()).collect();
-        writers.iter_mut().for_each(|writer| writer.append(0, &frame(0, 7)).unwrap());
-        let recorded: Vec<(i64, i64)> =
-            writers.iter().map(|writer| (writer.geometry().recording_id(), 64)).collect();
-        history.publish_snapshots(&[row(-1), row(0)], &recorded).unwrap();
-        let unfinished = history.create_snapshot(&source()).unwrap();
-        let path = |geometry: &RecordingGeometry| history.archive.join(geometry.segment_name(0));
-        let (kept, removed) = (path(writers[0].geometry()), path(unfinished.geometry()));
-        assert!(kept.exists() && removed.exists());
-        drop((history, directory, unfinished));
-
-        let directory = NodeDirectory::open(dir.path(), 2).unwrap();
-        let history = History::open(&directory, SyncLevel::None).unwrap();
-        assert!(kept.exists() && !removed.exists());
-        assert_eq!(history.latest_snapshot_set(1).unwrap().log_position, 64);
-    }
-
     /// Rewrites the mark as one of an earlier boot.
-    fn after_another_boot(dir: &std::path::Path) {
+    fn after_another_boot(dir: &Path) {
         let path = dir.join("cluster").join("durable-position.dat");
         DurabilityFile::open_or_create(&path).unwrap().mark(0, 128, true).unwrap();
     }

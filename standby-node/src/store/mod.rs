@@ -23,6 +23,7 @@ pub mod repair;
 pub mod reseed;
 pub mod segment;
 pub mod segment_preparer;
+pub mod snapshot_recording;
 pub mod standby_snapshots;
 
 use std::fs::File;
@@ -249,8 +250,31 @@ impl ControlFile {
         .map_err(StoreError::io(&self.path, "sync it to disk"))
     }
 
+    /// A handle for another thread.
+    fn for_sync(&self) -> Result<ControlFileSync, StoreError> {
+        let file = self.file.try_clone().map_err(StoreError::io(&self.path, "open it once more"))?;
+        Ok(ControlFileSync { path: self.path.clone(), file })
+    }
+
     fn bad(&self, source: FormatError, next_step: &'static str) -> StoreError {
         StoreError::Format { path: self.path.clone(), source, next_step }
+    }
+}
+
+/// Another handle of a control file, by which another thread puts it on the disk.
+#[derive(Debug)]
+pub struct ControlFileSync {
+    path: PathBuf,
+    file: File,
+}
+
+impl ControlFileSync {
+    /// Waits until everything that was written before this call is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]: what is on the disk is then not known.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        disk::sync_all(&self.file, &self.path).map_err(StoreError::io(&self.path, "sync it to disk"))
     }
 }
 

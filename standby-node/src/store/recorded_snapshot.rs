@@ -4,9 +4,11 @@ use consensus_tap::codec::snapshot::SnapshotMessage;
 use consensus_tap::log::{
     PollLimits, SnapshotError, SnapshotExpectation, SnapshotFault, SnapshotPart, SnapshotReader,
 };
+use consensus_tap::wire::StreamTerms;
 use service_api::host::ServiceDriver;
 use service_api::{ClusterSessionId, ClusterTimeUnit, ClusteredService, ServiceError};
 
+use super::history::HistoryError;
 use super::recording_reader::RecordingReader;
 use super::segment::SegmentError;
 
@@ -26,6 +28,9 @@ pub struct RecordedSnapshot {
 /// Why a snapshot cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// It is not in the archive, or not as a recording can be.
+    #[error(transparent)]
+    History(#[from] Box<HistoryError>),
     /// Its files cannot be read.
     #[error(transparent)]
     Segment(#[from] SegmentError),
@@ -41,7 +46,7 @@ impl RecordedSnapshot {
     /// A reader at the start of a recording that ends at `stop_position`.
     pub fn new(
         recording: RecordingReader,
-        terms: consensus_tap::wire::StreamTerms,
+        terms: StreamTerms,
         stop_position: i64,
         expectation: SnapshotExpectation,
     ) -> Self {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use consensus_tap::file::recording_log::{Entry, RecordingLog, Row, RowError, SnapshotSet};
 use consensus_tap::file::{Edit, FormatError};
 
-use super::{ControlFile, StoreError, SyncLevel};
+use super::{ControlFile, ControlFileSync, StoreError, SyncLevel};
 
 /// The recording log of a node. Every change is in the file when its call returns; what a crash of the host
 /// must not undo needs [`Self::sync`] as well.
@@ -134,16 +134,25 @@ impl RecordingLogFile {
         self.carry_out(plan)
     }
 
-    /// Marks a whole set as invalid, on the disk: its consensus module's row first, without which it counts no more.
+    /// Marks a whole set as invalid: its consensus module's row first, without which it counts no more.
     ///
     /// # Errors
     /// As [`Self::append_term`].
-    pub fn invalidate_snapshot_set(&mut self, set: &SnapshotSet) -> Result<(), StoreError> {
+    pub fn withdraw_snapshot_set(&mut self, set: &SnapshotSet) -> Result<(), StoreError> {
         for entry in set.entries().iter().rev() {
             let is_its_row = |row: &&Row| row.entry == *entry;
             let offsets: Vec<u64> = self.log.rows().iter().filter(is_its_row).map(|row| row.offset).collect();
             offsets.into_iter().try_for_each(|offset| self.invalidate(offset))?;
         }
+        Ok(())
+    }
+
+    /// As [`Self::withdraw_snapshot_set`], on the disk.
+    ///
+    /// # Errors
+    /// As [`Self::append_term`].
+    pub fn invalidate_snapshot_set(&mut self, set: &SnapshotSet) -> Result<(), StoreError> {
+        self.withdraw_snapshot_set(set)?;
         self.sync(SyncLevel::All)
     }
 
@@ -163,6 +172,14 @@ impl RecordingLogFile {
     /// [`StoreError::Io`]: what is on the disk is then not known.
     pub fn sync(&self, level: SyncLevel) -> Result<(), StoreError> {
         self.file.sync(level)
+    }
+
+    /// A handle by which another thread puts the file on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn for_sync(&self) -> Result<ControlFileSync, StoreError> {
+        self.file.for_sync()
     }
 
     /// Reads the file again, after a tool has changed it.

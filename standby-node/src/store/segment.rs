@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::file::segment::{
-    FRAME_HEADER_LENGTH, FrameHeader, PREPARED_SUFFIX, RecordingGeometry, ScanEnd, SegmentName,
-    last_frame_may_be_torn, scan,
+    FRAME_HEADER_LENGTH, FrameHeader, PREPARED_SUFFIX, RecordingGeometry, SEGMENT_SUFFIX, ScanEnd,
+    SegmentName, last_frame_may_be_torn, scan,
 };
 
 use crate::advice::next_step;
@@ -225,6 +225,17 @@ pub(super) fn zero_from(segment: &mut SegmentMap, offset: usize) -> usize {
 /// Removes a file.
 pub(super) fn remove(path: &Path) -> Result<(), SegmentError> {
     disk::remove(path).map_err(|source| io_error("remove", path, source))
+}
+
+/// Removes every segment file of a recording, prepared ones too. None is no error.
+pub(super) fn remove_recording(directory: &Path, recording_id: i64) -> Result<(), SegmentError> {
+    let prefix = format!("{recording_id}-");
+    for name in names(directory)? {
+        if name.starts_with(&prefix) && name.contains(SEGMENT_SUFFIX) {
+            remove(&directory.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes segments that were prepared ahead for the recording and never used.

@@ -98,6 +98,8 @@ pub const CLUSTER_SESSION: i32 = 241;
 pub const TOGGLE_INACTIVE: i64 = 0;
 /// Value of a toggle that waits for a request.
 pub const TOGGLE_NEUTRAL: i64 = 1;
+/// Value of [`STANDBY_CONTROL_TOGGLE`]: take a snapshot.
+pub const TOGGLE_SNAPSHOT: i64 = 2;
 
 /// A kind of counter: its type id, its name in labels, and what its value counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -187,6 +189,20 @@ own_counters! {
     APPLY_LAG_MAX_NS = 10021, "Standby apply lag max in ns", Nanoseconds, per_service;
     /// How many batches the figures stand for.
     APPLY_LAG_COUNT = 10022, "Standby apply lag count", Count, per_service;
+    /// Log position of the newest snapshot set, -1 for none.
+    SNAPSHOT_POSITION = 10030, "Standby snapshot position", Position;
+    /// When this process published it, epoch ms; 0 if another did.
+    SNAPSHOT_TIME_MS = 10031, "Standby snapshot time in epoch ms", Count;
+    /// From the first part of the last snapshot to its publication.
+    SNAPSHOT_DURATION_NS = 10032, "Standby snapshot duration in ns", Nanoseconds;
+    /// Snapshots that were given up.
+    SNAPSHOT_FAILURES = 10033, "Standby snapshots given up", Count;
+    /// How the last request by the toggle ended: the snapshot's log position, or -1 if it was refused or given up.
+    SNAPSHOT_RESULT = 10034, "Standby snapshot result", Position;
+    /// Longest time that a service's apply loop stood still for a snapshot.
+    SNAPSHOT_STOP_MAX_NS = 10035, "Standby snapshot apply stop max in ns", Nanoseconds, per_service;
+    /// Longest time that the consensus module's part of a snapshot took.
+    SNAPSHOT_MODULE_STOP_MAX_NS = 10036, "Standby snapshot module stop max in ns", Nanoseconds;
 }
 
 /// Type id of the driver's system counters; key: their id.

@@ -1,0 +1,397 @@
+//! The conductor's part in standby snapshots: asks for them, gives them places in the archive, and makes them count.
+//!
+//! A set counts step by step, and what was written in one step is on the disk before the next one begins. The snapshot
+//! agent syncs; this waits for nothing.
+
+use std::collections::VecDeque;
+
+use consensus_tap::codec::consensus::SnapshotEntry;
+use consensus_tap::file::cnc::counters::{TOGGLE_INACTIVE, TOGGLE_NEUTRAL, TOGGLE_SNAPSHOT};
+use consensus_tap::file::recording_log::{CONSENSUS_MODULE_ID, SnapshotSet};
+use consensus_tap::wire::TermLength;
+use rtrb::{Consumer, Producer};
+
+use super::snapshot::{SnapshotNews, SnapshotOrder, WrittenSet};
+use super::snapshot_schedule::SnapshotSchedule;
+use crate::status::SnapshotGauges;
+use crate::store::history::History;
+use crate::store::snapshot_recording::{ReservedRecording, WrittenRecording};
+use crate::sys::clock;
+
+/// How every error about a snapshot begins, in the error log too: what an operator's verb looks for.
+pub const SNAPSHOT_ERROR: &str = "standby snapshot";
+
+/// What the conductor is told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SnapshotEvent {
+    /// Have the receiver mark the log's end in every reader; its answer goes to [`SnapshotControl::on_marked`].
+    Mark,
+    /// A set of our own counts: it may be announced.
+    Published(SnapshotSet),
+    /// The set that was fetched from a member counts.
+    FetchedPublished(SnapshotSet),
+    /// A set of our own was given up, in words. The node goes on.
+    GivenUp(String),
+    /// The set that was fetched from a member cannot count, in words.
+    FetchedFailed(String),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct SnapshotControl {
+    service_count: usize,
+    term_length: TermLength,
+    schedule: SnapshotSchedule,
+    gauges: SnapshotGauges,
+    orders: Producer<SnapshotOrder>,
+    news: Consumer<SnapshotNews>,
+    /// Orders that found no room, in order.
+    waiting: VecDeque<SnapshotOrder>,
+    /// The one that we have asked the readers for.
+    request: Option<Request>,
+    /// When the set that the snapshot agent has in hand begun.
+    begun_ns: u64,
+    publication: Option<Publication>,
+    /// Written while another one was being published.
+    next: VecDeque<Publication>,
+    events: VecDeque<SnapshotEvent>,
+    now_ns: u64,
+}
+
+/// A snapshot that was asked for at the log's end, whatever that is when the receiver hears of it.
+#[derive(Debug)]
+struct Request {
+    by_toggle: bool,
+    /// Known once the receiver has answered.
+    mark: Option<i64>,
+    /// The newest set since then, and whether it counts.
+    resolved: Option<(i64, bool)>,
+}
+
+/// A set on its way to count.
+#[derive(Debug)]
+struct Publication {
+    origin: Origin,
+    set: SnapshotSet,
+    recordings: Vec<WrittenRecording>,
+    done: Step,
+}
+
+#[derive(Debug)]
+enum Origin {
+    Own { begun_ns: u64, places: Vec<ReservedRecording> },
+    Fetched,
+}
+
+/// What is written, and on the disk once the snapshot agent says so.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Step {
+    Recordings,
+    Stopped,
+    Revealed,
+    Entered,
+}
+
+impl SnapshotControl {
+    /// For a node with `service_count` services. Nobody may ask for a snapshot before [`Self::start`].
+    pub fn new(
+        service_count: usize,
+        term_length: TermLength,
+        schedule: SnapshotSchedule,
+        gauges: SnapshotGauges,
+        orders: Producer<SnapshotOrder>,
+        news: Consumer<SnapshotNews>,
+    ) -> Self {
+        Self {
+            service_count,
+            term_length,
+            schedule,
+            gauges,
+            orders,
+            news,
+            waiting: VecDeque::new(),
+            request: None,
+            begun_ns: 0,
+            publication: None,
+            next: VecDeque::new(),
+            events: VecDeque::new(),
+            now_ns: 0,
+        }
+    }
+
+    /// The services stand at `log_position` and run: snapshots can be asked for.
+    pub fn start(&mut self, history: &History, log_position: i64, now_ns: u64) {
+        self.schedule.start(log_position, now_ns);
+        if let Some(set) = history.latest_snapshot_set(self.service_count) {
+            self.gauges.position.set_ordered(set.log_position);
+        }
+        // A node without services cannot know what a consensus module has of them.
+        if self.service_count > 0 {
+            self.gauges.toggle.set_ordered(TOGGLE_NEUTRAL);
+        }
+    }
+
+    /// Have a snapshot taken at the next message boundary that makes a new one, at most one a minute.
+    pub fn request_soon(&mut self) {
+        self.schedule.request_soon();
+    }
+
+    /// Whether a set that was fetched is yet to count.
+    pub fn is_publishing_fetched(&self) -> bool {
+        let all = self.publication.iter().chain(&self.next);
+        all.into_iter().any(|publication| matches!(publication.origin, Origin::Fetched))
+    }
+
+    /// Makes a set count that was fetched from a member and is on the disk. `rows` are that member's own, in the order of
+    /// `recordings`: consensus module, service 0, 1, ….
+    ///
+    /// # Panics
+    /// When there is no recording for each row, or the consensus module's row is not the first.
+    pub fn publish_fetched(
+        &mut self,
+        rows: &[SnapshotEntry],
+        recordings: Vec<WrittenRecording>,
+        history: &mut History,
+    ) {
+        assert_eq!(rows.len(), recordings.len(), "a recording for each row");
+        let module = &rows[0];
+        assert_eq!(module.service_id, CONSENSUS_MODULE_ID, "the consensus module's row comes first");
+        let mut recording_ids = recordings.iter().map(|recording| recording.recording_id);
+        let set = SnapshotSet {
+            leadership_term_id: module.leadership_term_id,
+            term_base_log_position: module.term_base_log_position,
+            log_position: module.log_position,
+            timestamp: module.timestamp,
+            consensus_module: recording_ids.next().expect("there is a row"),
+            services: recording_ids.collect(),
+        };
+        self.next.push_back(Publication { origin: Origin::Fetched, set, recordings, done: Step::Recordings });
+        self.begin_next(history);
+    }
+
+    /// The receiver has marked `position` in every reader.
+    pub fn on_marked(&mut self, position: i64) {
+        if let Some(request) = &mut self.request {
+            request.mark = Some(position);
+        }
+        self.settle_request();
+    }
+
+    /// One duty cycle. `log_end` is where the recorded log ends. Returns how much was done.
+    pub fn do_work(&mut self, history: &mut History, log_end: i64, now_ns: u64) -> usize {
+        self.now_ns = now_ns;
+        let mut work = 0;
+        while let Ok(news) = self.news.pop() {
+            self.on_news(news, history);
+            work += 1;
+        }
+        self.ask(log_end);
+        while !self.waiting.is_empty() && !self.orders.is_full() {
+            let order = self.waiting.pop_front().expect("it is not empty");
+            self.orders.push(order).expect("there is room, and only this end pushes");
+            work += 1;
+        }
+        work
+    }
+
+    /// The next thing to be done about it.
+    pub fn poll_event(&mut self) -> Option<SnapshotEvent> {
+        self.events.pop_front()
+    }
+
+    /// Asks for a snapshot if the operator wants one or the schedule does, one at a time.
+    fn ask(&mut self, log_end: i64) {
+        let toggle = self.gauges.toggle.get_volatile();
+        if toggle == TOGGLE_INACTIVE || self.request.is_some() {
+            return;
+        }
+        let by_toggle = match toggle {
+            TOGGLE_NEUTRAL => false,
+            TOGGLE_SNAPSHOT => true,
+            other => {
+                let error =
+                    format!("{SNAPSHOT_ERROR} control toggle: {other} is no request that this node knows");
+                self.events.push_back(SnapshotEvent::GivenUp(error));
+                self.gauges.toggle.set_ordered(TOGGLE_NEUTRAL);
+                return;
+            }
+        };
+        if by_toggle || self.schedule.is_due(log_end, self.now_ns) {
+            self.request = Some(Request { by_toggle, mark: None, resolved: None });
+            self.events.push_back(SnapshotEvent::Mark);
+        }
+    }
+
+    fn on_news(&mut self, news: SnapshotNews, history: &mut History) {
+        match news {
+            SnapshotNews::Begun { log_position } => {
+                self.begun_ns = self.now_ns;
+                let order = self.place(log_position, history);
+                self.order(order);
+            }
+            SnapshotNews::Written(written) => self.on_written(written, history),
+            SnapshotNews::GivenUp { log_position, recording_ids, reason } => {
+                history.withdraw_snapshots(None, &recording_ids);
+                match reason {
+                    Some(reason) => self.give_up(log_position, &reason),
+                    // A set at this very position counts already.
+                    None => {
+                        self.schedule.on_taken(log_position, self.now_ns);
+                        self.resolve(log_position, true);
+                    }
+                }
+            }
+            SnapshotNews::Synced => self.step(history),
+            SnapshotNews::SyncFailed { reason } => self.fail(&reason, history),
+        }
+    }
+
+    fn place(&self, log_position: i64, history: &mut History) -> SnapshotOrder {
+        let is_there = |set: &SnapshotSet| set.log_position == log_position;
+        if history.snapshot_sets(self.service_count).iter().any(is_there) {
+            return SnapshotOrder::NotNeeded;
+        }
+        match history.reserve_snapshots(self.service_count, self.term_length) {
+            Ok(places) => SnapshotOrder::Reserved(places),
+            Err(error) => SnapshotOrder::Refused { reason: error.to_string() },
+        }
+    }
+
+    fn on_written(&mut self, written: WrittenSet, history: &mut History) {
+        let WrittenSet { point, recordings, places } = written;
+        let (module, services) = recordings.split_last().expect("a set has a part of the module");
+        let leadership_term_id = point.leadership_term_id;
+        let Some(term_base_log_position) = history.term_base_log_position(leadership_term_id) else {
+            let recording_ids: Vec<i64> = recordings.iter().map(|recording| recording.recording_id).collect();
+            history.withdraw_snapshots(None, &recording_ids);
+            self.order(SnapshotOrder::Remove(places));
+            let reason = format!("recording.log has no row of leadership term {leadership_term_id}");
+            return self.give_up(point.log_position, &reason);
+        };
+        let publication = Publication {
+            set: SnapshotSet {
+                leadership_term_id,
+                term_base_log_position,
+                log_position: point.log_position,
+                timestamp: point.timestamp,
+                consensus_module: module.recording_id,
+                services: services.iter().map(|service| service.recording_id).collect(),
+            },
+            origin: Origin::Own { begun_ns: self.begun_ns, places },
+            recordings,
+            done: Step::Recordings,
+        };
+        self.next.push_back(publication);
+        self.begin_next(history);
+    }
+
+    /// What was written last is on the disk: writes what comes next.
+    fn step(&mut self, history: &mut History) {
+        let Some(publication) = &mut self.publication else { return };
+        let written = match publication.done {
+            Step::Recordings => history.stop_recordings(&publication.recordings),
+            Step::Stopped => history.reveal_recordings(&publication.recordings),
+            Step::Revealed => history.enter_snapshot_set(&publication.set),
+            Step::Entered => return self.finish(history),
+        };
+        publication.done = publication.done.next();
+        match written {
+            Ok(file) => self.order(SnapshotOrder::Sync(file)),
+            Err(error) => self.fail(&error.to_string(), history),
+        }
+    }
+
+    fn finish(&mut self, history: &mut History) {
+        let Some(Publication { origin, set, .. }) = self.publication.take() else { return };
+        self.gauges.position.set_ordered(set.log_position);
+        self.gauges.time_ms.set_ordered(clock::epoch_ms());
+        match origin {
+            Origin::Own { begun_ns, .. } => {
+                self.gauges.duration_ns.set_ordered(self.now_ns.saturating_sub(begun_ns) as i64);
+                self.gauges.count.add_ordered(1);
+                self.schedule.on_taken(set.log_position, self.now_ns);
+                let log_position = set.log_position;
+                self.events.push_back(SnapshotEvent::Published(set));
+                self.resolve(log_position, true);
+            }
+            Origin::Fetched => self.events.push_back(SnapshotEvent::FetchedPublished(set)),
+        }
+        self.begin_next(history);
+    }
+
+    /// The set that is being published cannot count.
+    fn fail(&mut self, reason: &str, history: &mut History) {
+        let Some(Publication { origin, set, recordings, done }) = self.publication.take() else { return };
+        let recording_ids: Vec<i64> = recordings.iter().map(|recording| recording.recording_id).collect();
+        history.withdraw_snapshots((done >= Step::Entered).then_some(&set), &recording_ids);
+        match origin {
+            Origin::Own { places, .. } => {
+                self.order(SnapshotOrder::Remove(places));
+                self.give_up(set.log_position, reason);
+            }
+            Origin::Fetched => {
+                self.events.push_back(SnapshotEvent::FetchedFailed(reason.to_owned()));
+            }
+        }
+        self.begin_next(history);
+    }
+
+    /// Begins with the next set, unless one is being published.
+    fn begin_next(&mut self, history: &mut History) {
+        if self.publication.is_some() {
+            return;
+        }
+        self.publication = self.next.pop_front();
+        self.step(history);
+    }
+
+    fn give_up(&mut self, log_position: i64, reason: &str) {
+        self.gauges.failures.add_ordered(1);
+        self.schedule.on_given_up(self.now_ns);
+        tracing::warn!(log_position, reason, "standby snapshot given up");
+        self.events.push_back(SnapshotEvent::GivenUp(format!("{SNAPSHOT_ERROR} given up: {reason}")));
+        self.resolve(log_position, false);
+    }
+
+    /// A set has come to its end.
+    fn resolve(&mut self, log_position: i64, counts: bool) {
+        if let Some(request) = &mut self.request {
+            request.resolved = Some((log_position, counts));
+        }
+        self.settle_request();
+    }
+
+    /// Tells the operator, once the set that was asked for has come to its end.
+    fn settle_request(&mut self) {
+        let Some(Request { by_toggle, mark: Some(mark), resolved: Some((log_position, counts)) }) =
+            self.request
+        else {
+            return;
+        };
+        if log_position < mark {
+            return;
+        }
+        self.request = None;
+        if by_toggle {
+            self.gauges.result.set_ordered(if counts { log_position } else { -1 });
+            self.gauges.toggle.set_ordered(TOGGLE_NEUTRAL);
+        }
+    }
+
+    fn order(&mut self, order: SnapshotOrder) {
+        self.waiting.push_back(order);
+    }
+}
+
+impl Step {
+    fn next(self) -> Self {
+        match self {
+            Self::Recordings => Self::Stopped,
+            Self::Stopped => Self::Revealed,
+            Self::Revealed | Self::Entered => Self::Entered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
