@@ -167,6 +167,11 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("service_cores", "[100000]"),
     ("idle", "\"sleep(7)\""),
     ("network", "\"dpdk\""),
+    ("snapshot_mode", "\"later\""),
+    ("snapshot_on_ordinary", "\"perhaps\""),
+    ("snapshot_interval", "\"hourly\""),
+    ("snapshot_log_length", "\"7x\""),
+    ("snapshot_term_length", "100000"),
     ("audit_ballast", "7"),
 ];
 /// Keys that take any text or path.

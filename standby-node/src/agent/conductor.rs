@@ -321,7 +321,7 @@ impl Conductor {
     }
 
     /// A set of our own is on the disk, in the catalog and in recording.log: from here on members may be told of it.
-    /// Whoever tells them and hears nothing certain asks for another with [`SnapshotControl::request_soon`].
+    /// Where nothing certain is heard of one, another is asked for ([`SnapshotControl::request_soon`]).
     fn on_snapshot_published(&mut self, set: &SnapshotSet) {
         let SnapshotSet { log_position, leadership_term_id, consensus_module, services, .. } = set;
         tracing::info!(
@@ -331,6 +331,7 @@ impl Conductor {
             ?services,
             "standby snapshot taken"
         );
+        self.downstream.on_snapshot_published(set);
     }
 
     fn on_reply(&mut self, reply: StorageReply) {

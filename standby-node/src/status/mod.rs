@@ -10,4 +10,6 @@ pub use archive_gauges::ArchiveGauges;
 pub use backup::{BackupGauges, BackupSchedule};
 pub use gauges::{FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges};
 pub use lag_window::{LagFigures, LagWindow, WINDOW_NS};
-pub use report::{CheckLimits, ServiceReport, StatusError, StatusReport};
+pub use report::{
+    CheckLimits, ServiceReport, SnapshotsReport, StatusError, StatusReport, newest_snapshot_error,
+};

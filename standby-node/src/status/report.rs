@@ -10,8 +10,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::gauges::{FIELD_NAME_OFFSET, FieldKind};
+use crate::agent::snapshot_control::SNAPSHOT_ERROR;
 use crate::store::StoreError;
 use crate::store::cnc::{CncError, CncReader};
+use crate::store::error_log::ErrorEntry;
 use crate::store::standby_snapshots::{MemberRecord, StandbySnapshots};
 use crate::sys::clock;
 
@@ -66,10 +68,33 @@ pub struct StatusReport {
     pub backup_query_deadline_ms: Option<i64>,
     /// Entries of the error log.
     pub errors: usize,
+    /// The node's own snapshots.
+    pub snapshots: SnapshotsReport,
     /// Each service.
     pub services: Vec<ServiceReport>,
     /// What each member was last told of our snapshots; empty before [`Self::with_standby_snapshots`].
     pub standby_snapshots: Vec<MemberRecord>,
+}
+
+/// What cnc.dat says of the node's own snapshots.
+#[derive(Clone, Debug, Serialize)]
+pub struct SnapshotsReport {
+    /// `INACTIVE` while none can be asked for, `NEUTRAL`, or `SNAPSHOT` while one is asked for.
+    pub toggle: String,
+    /// Log position of the newest set, whoever took it; -1 for none.
+    pub position: i64,
+    /// When this process published one last, epoch ms; 0 for not yet.
+    pub time_ms: i64,
+    /// How many this process has taken.
+    pub count: i64,
+    /// How many it has given up.
+    pub failures: i64,
+    /// How long the last one took until it counted.
+    pub duration_ns: i64,
+    /// The longest that an apply loop, or the module behind it, stood still for one.
+    pub stop_max_ns: i64,
+    /// Why the last one was given up that was.
+    pub last_error: Option<String>,
 }
 
 /// What cnc.dat says of one service.
@@ -132,6 +157,7 @@ impl StatusReport {
             cnc.counters().nth(id).filter(|counter| counter.type_id == kind::SYSTEM).map_or(0, |c| c.value)
         };
         let services = services(&cnc);
+        let errors = cnc.errors();
         let recorded_position = own(&kind::RECORDED_POSITION);
         let applied_position =
             services.iter().map(|service| service.applied_position).min().unwrap_or(recorded_position);
@@ -162,7 +188,27 @@ impl StatusReport {
             invalid_packets: system(kind::SYSTEM_INVALID_PACKETS),
             snapshots_retrieved: cnc.find(kind::BACKUP_SNAPSHOT_RETRIEVE_COUNT, &[]).map(|c| c.value),
             backup_query_deadline_ms: cnc.find(kind::BACKUP_QUERY_DEADLINE, &[]).map(|c| c.value),
-            errors: cnc.errors().len(),
+            errors: errors.len(),
+            snapshots: SnapshotsReport {
+                toggle: match value(kind::STANDBY_CONTROL_TOGGLE) {
+                    kind::TOGGLE_INACTIVE => "INACTIVE".to_owned(),
+                    kind::TOGGLE_NEUTRAL => "NEUTRAL".to_owned(),
+                    kind::TOGGLE_SNAPSHOT => "SNAPSHOT".to_owned(),
+                    other => format!("UNKNOWN({other})"),
+                },
+                position: own(&kind::SNAPSHOT_POSITION),
+                time_ms: own(&kind::SNAPSHOT_TIME_MS),
+                count: value(kind::SNAPSHOT_COUNT),
+                failures: own(&kind::SNAPSHOT_FAILURES),
+                duration_ns: own(&kind::SNAPSHOT_DURATION_NS),
+                stop_max_ns: cnc
+                    .counters()
+                    .filter(|counter| STOPS.contains(&counter.type_id))
+                    .map(|counter| counter.value)
+                    .max()
+                    .unwrap_or_default(),
+                last_error: newest_snapshot_error(&errors).map(|error| error.text.clone()),
+            },
             services,
             standby_snapshots: Vec::new(),
         })
@@ -202,19 +248,32 @@ impl StatusReport {
         let mut text = String::new();
         if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
             for (name, value) in fields.iter().filter(|(_, value)| !value.is_array()) {
-                let _ = writeln!(text, "{name:<24} {}", plain(value));
+                let value = value.as_object().map_or_else(|| plain(value), figures);
+                let _ = writeln!(text, "{name:<24} {value}");
             }
             for (list, title) in [("services", "service"), ("standby_snapshots", "standby_snapshot")] {
                 for entry in fields.get(list).and_then(Value::as_array).into_iter().flatten() {
-                    let figures = entry.as_object().into_iter().flatten();
-                    let figures: Vec<String> =
-                        figures.map(|(name, value)| format!("{name}={}", plain(value))).collect();
-                    let _ = writeln!(text, "{title:<24} {}", figures.join(" "));
+                    let figures = entry.as_object().map(figures).unwrap_or_default();
+                    let _ = writeln!(text, "{title:<24} {figures}");
                 }
             }
         }
         text
     }
+}
+
+/// The newest entry of an error log that is about a snapshot.
+pub fn newest_snapshot_error(errors: &[ErrorEntry]) -> Option<&ErrorEntry> {
+    let about = errors.iter().filter(|error| error.text.starts_with(SNAPSHOT_ERROR));
+    about.max_by_key(|error| error.last_timestamp_ms)
+}
+
+const STOPS: [i32; 2] = [kind::SNAPSHOT_STOP_MAX_NS.type_id, kind::SNAPSHOT_MODULE_STOP_MAX_NS.type_id];
+
+fn figures(fields: &Map<String, Value>) -> String {
+    let figures: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
+    figures.join(" ")
 }
 
 fn plain(value: &Value) -> String {

@@ -17,5 +17,6 @@ mod module_state;
 mod official_tools;
 mod seed;
 mod smoke;
+mod standby_snapshots;
 mod support;
 mod versions;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use consensus_tap::file::recording_log::SnapshotSet;
 use consensus_tap::serving::{AnnouncementOutcome, MemberOutcome};
 use consensus_tap::tap::TapReport;
 
@@ -30,6 +31,11 @@ impl Downstream {
     /// Terms, snapshots or the log are not what they were.
     pub(super) fn on_history_changed(&mut self) {
         self.is_stale = true;
+    }
+
+    /// A set of our own counts, and the archive agent lists it: every member is to be told.
+    pub(super) fn on_snapshot_published(&mut self, set: &SnapshotSet) {
+        self.announcing.announce(set);
     }
 
     pub(super) fn on_leadership_term(&mut self, leadership_term_id: i64, leader_member_id: i32) {
@@ -63,6 +69,9 @@ impl Conductor {
             work += 1;
         }
         announcing.on_timeout(self.now_ns);
+        if announcing.take_snapshot_wish(self.now_ns) {
+            self.snapshots.request_soon();
+        }
         if !*is_saving && let Some(bytes) = announcing.poll_save() {
             *is_saving = true;
             work += 1;

@@ -74,7 +74,7 @@ pub(super) fn snapshot(args: SnapshotArgs) -> Result<ExitCode, String> {
         (Some(SnapshotVerb::Describe(args)), _) => describe(&args),
         (Some(SnapshotVerb::Verify(args)), _) => verify(&args),
         (Some(SnapshotVerb::Invalidate(args)), _) => invalidate(&args),
-        (None, None) => Err("snapshot: --dir and --wait are missing; see `snapshot --help`".to_owned()),
+        (None, None) => Err("snapshot: --dir is missing; see `snapshot --help`".to_owned()),
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) mod faults;
 pub(crate) mod files;
 pub(crate) mod in_process;
 pub(crate) mod java;
+pub(crate) mod module_snapshot;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod relay;

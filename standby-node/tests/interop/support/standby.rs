@@ -134,6 +134,16 @@ impl Standby {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// `snapshot --wait`: has the node take one now, and returns its log position.
+    ///
+    /// # Panics
+    /// If it takes none.
+    pub(crate) fn take_snapshot(&self) -> i64 {
+        let printed = self.verb("snapshot", &["--wait", "30", "--json"]);
+        let printed: Value = serde_json::from_str(&printed).expect("JSON");
+        printed["log_position"].as_i64().expect("a position")
+    }
+
     /// `status --json`, `None` while there is none.
     pub(crate) fn status(&self) -> Option<Value> {
         let output = Command::new(BINARY)
