@@ -649,6 +649,27 @@ fn replays_have_a_limit_and_all_can_be_stopped_at_once() {
 }
 
 #[test]
+fn a_replay_that_waits_for_an_address_is_answered_though_all_are_stopped_and_the_address_never_comes() {
+    let mut rig = Rig::new(store());
+    let (client, control_session_id) = rig.connect();
+    rig.is_deaf = true;
+    let request = replay(&rig, client, control_session_id, LOG);
+    rig.clients[client].send(|out| request.encode(out));
+    rig.clients[client].send(|out| {
+        StopAllReplaysRequest { control_session_id, correlation_id: 60, recording_id: -1 }.encode(out);
+    });
+    assert_eq!(rig.answer(client, 60).0, Code::Ok);
+    assert_eq!(rig.serving.archive().replay_count(), 1);
+    let (code, _, text) = rig.answer(client, request.correlation_id);
+    assert_eq!(code, Code::Error);
+    assert!(
+        text.starts_with("no address found in time for replayChannel=aeron:udp?endpoint=10.0.1.1:7000"),
+        "{text}"
+    );
+    assert_eq!(rig.serving.archive().replay_count(), 0);
+}
+
+#[test]
 fn a_session_id_that_is_taken_is_refused() {
     let mut rig = Rig::new(store());
     let (client, control_session_id) = rig.connect();

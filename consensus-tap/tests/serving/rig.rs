@@ -30,6 +30,8 @@ pub(crate) struct Rig {
     pub(crate) reports: Vec<String>,
     /// Names that do not resolve.
     pub(crate) unknown_host: Option<&'static str>,
+    /// Whether nobody looks names up.
+    pub(crate) is_deaf: bool,
 }
 
 impl Rig {
@@ -60,6 +62,7 @@ impl Rig {
             clients: Vec::new(),
             reports: Vec::new(),
             unknown_host: None,
+            is_deaf: false,
         }
     }
 
@@ -117,6 +120,7 @@ impl Rig {
         self.serving.on_timeout(now_ns, &self.store);
         while let Some(action) = self.serving.poll_action() {
             match action {
+                ServingAction::Resolve { .. } if self.is_deaf => {}
                 ServingAction::Resolve { token, endpoint } => {
                     let is_known = self.unknown_host != Some(endpoint.host.as_str());
                     let address = endpoint.socket_addr().filter(|_| is_known);

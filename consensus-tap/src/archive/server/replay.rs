@@ -42,7 +42,7 @@ pub(super) struct Source<R> {
 
 #[derive(Debug)]
 pub(super) enum State {
-    LookingUp { token: LookupToken, destination: Destination, params: PublicationParams },
+    LookingUp { token: LookupToken, destination: Destination, params: PublicationParams, deadline_ns: u64 },
     Connecting { publication: PublicationId, replay_session_id: i64, stream_id: i32, deadline_ns: u64 },
     Replaying { publication: PublicationId, replay_session_id: i64 },
 }
@@ -90,7 +90,10 @@ impl<R: RecordedFrames> Replay<R> {
     /// Goes on as far as receiver and recording allow. `commit_position` counts if the replay is bounded by it.
     pub(super) fn go_on(&mut self, commit_position: i64, endpoint: &mut Endpoint, now_ns: u64) -> Progress {
         let (publication, connecting) = match self.state {
-            State::LookingUp { .. } => return Progress::Advanced(0),
+            State::LookingUp { deadline_ns, .. } if now_ns <= deadline_ns => return Progress::Advanced(0),
+            State::LookingUp { .. } => {
+                return self.failed(format!("no address found in time for replayChannel={}", self.channel));
+            }
             State::Connecting { publication, stream_id, deadline_ns, .. } => {
                 (publication, Some((stream_id, deadline_ns)))
             }

@@ -55,8 +55,8 @@ impl<S: RecordingStore> ArchiveServer<S> {
             ),
             // Who is not let in yet asks in vain, as in a Java archive.
             _ if !self.sessions[index].activate() => {}
-            ArchiveRequest::Replay(request) => self.replay(index, &request.into(), around),
-            ArchiveRequest::BoundedReplay(request) => self.replay(index, &request.into(), around),
+            ArchiveRequest::Replay(request) => self.replay(index, &request.into(), now_ns, around),
+            ArchiveRequest::BoundedReplay(request) => self.replay(index, &request.into(), now_ns, around),
             ArchiveRequest::StopReplay(request) => {
                 let of_client = |replay: &Replay<S::Reader>| {
                     replay.replay_session_id() == Some(request.replay_session_id)
@@ -68,6 +68,10 @@ impl<S: RecordingStore> ArchiveServer<S> {
             }
             ArchiveRequest::StopAllReplays(request) => {
                 for replay in (0..self.replays.len()).rev() {
+                    // One that has not begun has an answer to come yet, and so is left alone, as in a Java archive.
+                    if self.replays[replay].publication().is_none() {
+                        continue;
+                    }
                     let is_meant =
                         [NULL_VALUE, self.replays[replay].recording_id].contains(&request.recording_id);
                     if is_meant {
@@ -80,8 +84,10 @@ impl<S: RecordingStore> ArchiveServer<S> {
         }
     }
 
-    fn replay(&mut self, index: usize, wish: &ReplayWish<'_>, around: &mut Surroundings<'_, S>) {
-        let prepared = self.prepare_replay(self.sessions[index].id, wish, around.store, around.lookups);
+    fn replay(&mut self, index: usize, wish: &ReplayWish<'_>, now_ns: u64, around: &mut Surroundings<'_, S>) {
+        let deadline_ns = now_ns.saturating_add(self.config.connect_timeout_ns);
+        let session_id = self.sessions[index].id;
+        let prepared = self.prepare_replay(session_id, wish, deadline_ns, around.store, around.lookups);
         match prepared {
             Ok(replay) => self.replays.push(replay),
             Err(Fault { code, message }) => self.sessions[index].error(wish.correlation_id, code, &message),
@@ -93,6 +99,7 @@ impl<S: RecordingStore> ArchiveServer<S> {
         &self,
         control_session_id: i64,
         wish: &ReplayWish<'_>,
+        deadline_ns: u64,
         store: &S,
         lookups: &mut NameLookups,
     ) -> Result<Replay<S::Reader>, Fault> {
@@ -159,7 +166,12 @@ impl<S: RecordingStore> ArchiveServer<S> {
             is_bounded: wish.limit_counter_id.is_some(),
             source,
             channel: channel.to_owned(),
-            state: State::LookingUp { token: lookups.ask(destination.endpoint.clone()), destination, params },
+            state: State::LookingUp {
+                token: lookups.ask(destination.endpoint.clone()),
+                destination,
+                params,
+                deadline_ns,
+            },
         })
     }
 }
