@@ -17,6 +17,70 @@ macro_rules! round_trips {
 }
 
 #[test]
+fn requests_that_only_a_server_reads_match_javas_bytes() {
+    round_trips!(
+        ArchiveRequest::Connect,
+        ConnectRequest {
+            correlation_id: 67,
+            response_stream_id: 20,
+            version: ARCHIVE_PROTOCOL_VERSION,
+            response_channel: "aeron:udp?endpoint=h:1",
+        },
+        "1000020065000d00430000000000000014000000000c0100160000006165726f6e3a7564703f656e64706f696e743d683a31"
+    );
+    round_trips!(
+        ArchiveRequest::ListRecordingsForUri,
+        ListRecordingsForUriRequest {
+            control_session_id: 9,
+            correlation_id: 74,
+            from_recording_id: 3,
+            record_count: 5,
+            stream_id: 100,
+            channel: "endpoint=h",
+        },
+        "2000090065000d0009000000000000004a00000000000000030000000000000005000000640000000a000000656e64706f696e743d68"
+    );
+    round_trips!(
+        ArchiveRequest::ListRecordingSubscriptions,
+        ListRecordingSubscriptionsRequest {
+            control_session_id: 9,
+            correlation_id: 74,
+            pseudo_index: 2,
+            subscription_count: 5,
+            apply_stream_id: 1,
+            stream_id: 100,
+            channel: "endpoint=h",
+        },
+        "2000110065000d0009000000000000004a00000000000000020000000500000001000000640000000a000000656e64706f696e743d68"
+    );
+    round_trips!(
+        ArchiveRequest::StopAllReplays,
+        StopAllReplaysRequest { control_session_id: 9, correlation_id: 74, recording_id: 3 },
+        "1800130065000d0009000000000000004a000000000000000300000000000000"
+    );
+    round_trips!(
+        ArchiveRequest::ReplayToken,
+        ReplayTokenRequest { control_session_id: 9, correlation_id: 74, recording_id: 3 },
+        "1800690065000d0009000000000000004a000000000000000300000000000000"
+    );
+}
+
+#[test]
+fn of_a_request_that_would_change_an_archive_its_name_and_ids_are_read() {
+    for (hex, name) in [
+        (
+            "1c003f0065000d0009000000000000004a000000000000000500000001000000000000000100000063",
+            "start recording",
+        ),
+        ("1800680065000d0009000000000000004a000000000000000300000000000000", "purge recording"),
+    ] {
+        let bytes = hex::decode(hex).unwrap();
+        let expected = ChangeRequest { name, control_session_id: 9, correlation_id: 74 };
+        assert_eq!(ArchiveRequest::decode(&bytes), Ok(ArchiveRequest::Change(expected)));
+    }
+}
+
+#[test]
 fn session_requests_match_javas_bytes() {
     round_trips!(
         ArchiveRequest::AuthConnect,
