@@ -14,6 +14,6 @@ pub(crate) fn next_step(error: &io::Error) -> &'static str {
             "move away what stands in its place"
         }
         io::ErrorKind::NotFound => "check the path",
-        _ => "see the system log",
+        _ => "`dmesg` shows what the kernel knows of that file system",
     }
 }

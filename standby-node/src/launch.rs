@@ -195,7 +195,7 @@ pub fn launch(
             counters.allocate_for_cluster(kind::BACKUP_ERRORS, "ClusterBackup Errors", config.cluster_id, 0)
         })
         .transpose()?;
-    let life = SignsOfLife { cnc, cluster_mark, archive_mark, backup_errors };
+    let life = SignsOfLife { cnc, cluster_mark, archive_mark, backup_errors, is_full_told: false };
 
     let (command_producer, command_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (request_producer, request_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
@@ -332,7 +332,7 @@ pub fn launch(
                 requests: request_consumer,
                 archive_commands: Backlog::new(archive_command_producer),
                 archive_requests: archive_request_consumer,
-                jobs: job_producer,
+                jobs: Backlog::new(job_producer),
                 replies: reply_consumer,
                 replica_module,
                 module_states: state_receiver,

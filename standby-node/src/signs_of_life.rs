@@ -15,6 +15,8 @@ pub struct SignsOfLife {
     pub cluster_mark: ClusterMarkFile,
     /// In the archive directory.
     pub archive_mark: ArchiveMarkFile,
+    /// That the error log is full was told.
+    pub is_full_told: bool,
     /// How many errors there were, as a cluster backup counts them.
     pub backup_errors: Option<Counter>,
 }
@@ -43,10 +45,25 @@ impl SignsOfLife {
 
     /// Puts an error where the official tools look for it.
     pub fn record_error(&mut self, text: &str) {
+        let is_kept = self.cnc.error_log().record(text, clock::epoch_ms());
+        self.also_record(text, is_kept);
+    }
+
+    /// As [`Self::record_error`], for what ends following: there is room for it where no other error finds any.
+    pub fn record_halt(&mut self, text: &str) {
+        let is_kept = self.cnc.error_log().record_last(text, clock::epoch_ms());
+        self.also_record(text, is_kept);
+    }
+
+    fn also_record(&mut self, text: &str, is_kept: bool) {
         if let Some(errors) = &self.backup_errors {
             errors.add_ordered(1);
         }
-        self.cnc.error_log().record(text, clock::epoch_ms());
+        if !is_kept && !std::mem::replace(&mut self.is_full_told, true) {
+            tracing::warn!(
+                "the error log of cnc.dat is full: new errors are only in this log until the next start"
+            );
+        }
         if let Err(error) = self.cluster_mark.record_error(text, clock::epoch_ms()) {
             tracing::warn!(%error, "could not enter an error into the mark file");
         }

@@ -50,7 +50,7 @@ pub struct ConductorRings {
     /// From the archive agent.
     pub archive_requests: Consumer<ArchiveRequest>,
     /// To the storage agent.
-    pub jobs: Producer<StorageJob>,
+    pub jobs: Backlog<StorageJob>,
     /// From the storage agent.
     pub replies: Consumer<StorageReply>,
     /// To the module follower of the replica, once.
@@ -201,9 +201,7 @@ impl Conductor {
     /// A whole set is recorded: whoever may wait for the disk makes it durable.
     fn on_snapshots_recorded(&mut self, writers: &[RecordingWriter]) {
         let syncers = self.fetched.on_recorded(writers, &self.history);
-        if self.rings.jobs.push(StorageJob::SyncSnapshots(syncers)).is_err() {
-            self.fail("the storage agent takes no jobs".to_owned());
-        }
+        self.rings.jobs.push(StorageJob::SyncSnapshots(syncers));
     }
 
     /// Begins to enter the sets that may be entered now.
@@ -237,12 +235,8 @@ impl Conductor {
         let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
         self.starting.begin(&self.history, &place)?;
         self.log = Some(place);
-        let _ = self.rings.jobs.push(StorageJob::Serve(Box::new(ServedLog {
-            preparer,
-            syncer,
-            durability,
-            tail_end,
-        })));
+        let served = ServedLog { preparer, syncer, durability, tail_end };
+        self.rings.jobs.push(StorageJob::Serve(Box::new(served)));
         self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer: Box::new(writer) });
         self.serve_recordings();
         Ok(())
@@ -266,9 +260,7 @@ impl Conductor {
 
     /// Has a name looked up. With no room for one more, it does not resolve: who needs it asks again.
     fn resolve(&mut self, asker: Asker, endpoint: HostPort) {
-        if self.rings.jobs.push(StorageJob::Resolve { asker, endpoint }).is_err() {
-            self.on_resolved(asker, None);
-        }
+        self.rings.jobs.push(StorageJob::Resolve { asker, endpoint });
     }
 
     fn on_resolved(&mut self, asker: Asker, address: Option<SocketAddr>) {
@@ -367,7 +359,7 @@ impl Conductor {
     /// Following ends, the node stays: its files are kept, its services hold their state.
     fn fail(&mut self, reason: String) {
         self.failed = true;
-        self.life.record_error(&reason);
+        self.life.record_halt(&reason);
         self.command(ReceiverCommand::Failed { reason });
     }
 
@@ -400,16 +392,15 @@ impl Conductor {
                 self.life.record_error(&text);
             }
             TapReport::SourcesBehind { position, limit } => {
-                let text = format!(
-                    "for a minute every source's committed log has ended at {limit}, before ours at {position}: \
-                     the cluster may have been restored from an older state"
-                );
-                tracing::error!("{text}");
-                self.life.record_error(&text);
+                // The error log keeps each text for good: figures that change are for the node's log.
+                let text = "for a minute every source's committed log has ended before ours: the cluster may have \
+                            been restored from an older state";
+                tracing::error!(position, limit, "{text}");
+                self.life.record_error(text);
             }
             TapReport::Halted { state, reason } => {
                 tracing::error!(state = state.name(), reason, "following has ended");
-                self.life.record_error(&format!("{}: {reason}", state.name()));
+                self.life.record_halt(&format!("{}: {reason}", state.name()));
                 if state == TapState::Failed {
                     tracing::error!(
                         "the recording is kept as it is; remove the cause and start the node again"
@@ -493,6 +484,7 @@ impl Agent for Conductor {
         }
         self.rings.commands.flush();
         self.rings.archive_commands.flush();
+        self.rings.jobs.flush();
         if now_ns >= self.sign_of_life_due_ns {
             self.sign_of_life_due_ns = now_ns + SIGN_OF_LIFE_INTERVAL_NS;
             self.life.update()?;

@@ -9,6 +9,7 @@ use consensus_tap::channel::HostPort;
 use consensus_tap::endpoint::LookupToken;
 use rtrb::{Consumer, Producer};
 
+use super::backlog::Backlog;
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
 use crate::store::counters::Counter;
@@ -102,7 +103,7 @@ pub enum StorageReply {
 #[derive(Debug)]
 pub struct Storage {
     jobs: Consumer<StorageJob>,
-    replies: Producer<StorageReply>,
+    replies: Backlog<StorageReply>,
     log: Option<Box<ServedLog>>,
     /// Sets that are to become durable, oldest first.
     snapshots: VecDeque<Vec<RecordingSyncer>>,
@@ -128,7 +129,7 @@ impl Storage {
     ) -> Self {
         Self {
             jobs,
-            replies,
+            replies: Backlog::new(replies),
             log: None,
             snapshots: VecDeque::new(),
             durable_position,
@@ -228,11 +229,7 @@ impl Storage {
     }
 
     fn reply(&mut self, reply: StorageReply) {
-        // One reply for each job, and there are as many slots; only a late sync failure can find no room, and then
-        // the conductor has stopped reading.
-        if self.replies.push(reply).is_err() {
-            tracing::warn!("the conductor takes no replies");
-        }
+        self.replies.push(reply);
     }
 }
 
@@ -262,6 +259,7 @@ impl Agent for Storage {
         work += self.prepare(now_ns);
         work += self.sync_snapshots();
         self.sync(now_ns);
+        self.replies.flush();
         Ok(work)
     }
 
@@ -269,5 +267,36 @@ impl Agent for Storage {
     fn on_close(&mut self) {
         self.sync_due_ns = 0;
         self.sync(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtrb::RingBuffer;
+
+    use super::*;
+    use crate::store::cnc::{CncFile, CncSettings};
+
+    #[test]
+    fn a_reply_that_finds_no_room_is_given_later_and_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_cnc, counters) = CncFile::create(dir.path(), &CncSettings::default(), 1).unwrap();
+        let (mut jobs, job_consumer) = RingBuffer::new(4);
+        let (reply_producer, mut replies) = RingBuffer::new(1);
+        let families = SocketFamilies { receiver_is_ipv6: false, archive_is_ipv6: false };
+        let mut storage =
+            Storage::new(job_consumer, reply_producer, counters.system_counter(0), None, families);
+        for token in 0..3 {
+            let endpoint = "127.0.0.1:9".parse().unwrap();
+            jobs.push(StorageJob::Resolve { asker: Asker::Receiver(token), endpoint }).unwrap();
+        }
+        let mut answered = Vec::new();
+        for now_ns in 0..3 {
+            storage.do_work(now_ns).unwrap();
+            while let Ok(StorageReply::Resolved { asker: Asker::Receiver(token), .. }) = replies.pop() {
+                answered.push(token);
+            }
+        }
+        assert_eq!(answered, [0, 1, 2]);
     }
 }

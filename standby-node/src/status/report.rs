@@ -132,7 +132,11 @@ pub enum StatusError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A cnc.dat without a standby's counters.
-    #[error("{} is not a standby's: it has no counter of type 220", path.display())]
+    #[error(
+        "{}: its cnc.dat is not a standby's (it has no counter of type 220), but a media driver's or another \
+         program's; give the --dir of a node that `run` has started, and --aeron-dir if that node has one",
+        path.display()
+    )]
     NotAStandby {
         /// The directory.
         path: PathBuf,

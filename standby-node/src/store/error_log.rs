@@ -11,6 +11,9 @@ use consensus_tap::file::cnc::{
 use super::counters::Counter;
 use crate::sys::mapped::SharedFile;
 
+/// So much of the log, a sixteenth, is kept for the last errors.
+const RESERVED_PART: usize = 16;
+
 /// Writes a distinct error log. Clones write to the same one; they take a lock, so hot threads hand their errors to
 /// the conductor.
 #[derive(Clone, Debug)]
@@ -63,9 +66,19 @@ impl ErrorLog {
     }
 
     /// Records that `text` happened at `now_ms` (epoch): a new entry, or one more observation of the old one.
-    /// Returns false when it is new and there is no room left; it is counted all the same.
+    /// Returns false when it is new and there is no room left but the part that is kept for
+    /// [`Self::record_last`]; it is counted all the same.
     pub fn record(&self, text: &str, now_ms: i64) -> bool {
-        let Shared { file, offset, length, errors, index } = &*self.shared;
+        self.record_below(text, now_ms, self.shared.length - self.shared.length / RESERVED_PART)
+    }
+
+    /// As [`Self::record`], with the room that is kept for what must not be lost: why everything ended.
+    pub fn record_last(&self, text: &str, now_ms: i64) -> bool {
+        self.record_below(text, now_ms, self.shared.length)
+    }
+
+    fn record_below(&self, text: &str, now_ms: i64, length: usize) -> bool {
+        let Shared { file, offset, errors, index, .. } = &*self.shared;
         if let Some(errors) = errors {
             errors.add(1);
         }
@@ -78,7 +91,7 @@ impl ErrorLog {
         }
         let entry_length = ERROR_HEADER_LENGTH + text.len();
         let used = index.used;
-        if used + entry_length > *length {
+        if used + entry_length > length {
             return false;
         }
         let at = offset + used;
@@ -121,4 +134,24 @@ pub fn read_errors(file: &SharedFile, offset: usize, length: usize) -> Vec<Error
         used = (used + entry_length).next_multiple_of(ERROR_ALIGNMENT);
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mapped::MappedFile;
+
+    #[test]
+    fn a_log_full_of_ever_new_errors_has_room_for_the_last_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = MappedFile::create(&directory.path().join("cnc.dat"), 4096).unwrap();
+        let file = Arc::new(SharedFile::new(file));
+        let log = ErrorLog::new(Arc::clone(&file), 0, 4096, None);
+        let kept = (0..1000).take_while(|index| log.record(&format!("error {index}"), 1)).count();
+        assert!(log.record("error 0", 2), "a known one is only counted");
+        assert!(log.record_last("why it ended", 3));
+        let entries = read_errors(&file, 0, 4096);
+        assert_eq!(entries.len(), kept + 1);
+        assert_eq!(entries.last().unwrap().text, "why it ended");
+    }
 }

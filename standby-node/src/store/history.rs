@@ -26,7 +26,7 @@ use super::recording_log::RecordingLogFile;
 use super::recording_reader::RecordingReader;
 use super::recording_syncer::{RecordingSyncer, SyncError};
 use super::recording_writer::RecordingWriter;
-use super::segment::{SegmentError, Straddling, recover_at_least, remove_recording};
+use super::segment::{SegmentError, Straddling, recover_at_least, remove_recording, segment_bases};
 use super::segment_preparer::{SegmentPreparer, segment_pipeline};
 use super::{StoreError, SyncLevel};
 use crate::sys::clock;
@@ -240,7 +240,7 @@ impl History {
             let session_id = descriptor.session_id;
             self.catalog.extend(recording_id, 0, 0, session_id)?;
         }
-        self.open_log_at(geometry, position, tail_end).map(Some)
+        self.open_log_at(geometry, position, tail_end, durability).map(Some)
     }
 
     /// Creates the recording of the log, from `start_position` on, as the source's archive describes it.
@@ -256,6 +256,11 @@ impl History {
         let descriptor = Descriptor { start_position, ..active_descriptor(source) };
         let recording_id = self.catalog.next_recording_id();
         let geometry = geometry_of(&Descriptor { recording_id, ..descriptor.clone() })?;
+        // Left by a catalog that was lost: what nobody knows the origin of is never continued.
+        if let Some(base) = segment_bases(&self.archive, &geometry)?.first() {
+            let path = self.archive.join(geometry.segment_name(*base));
+            return Err(SegmentError::Exists { path }.into());
+        }
         let recording_id = self.catalog.add(descriptor)?;
         if let Some(set) = snapshot {
             // The log begins within this term; later ones enter when their events are applied.
@@ -267,7 +272,8 @@ impl History {
             )?;
             self.recording_log.sync(self.level)?;
         }
-        self.open_log_at(geometry, start_position, start_position)
+        let durability = DurabilityFile::open_or_create(&self.durability_path)?;
+        self.open_log_at(geometry, start_position, start_position, durability)
     }
 
     fn open_log_at(
@@ -275,8 +281,8 @@ impl History {
         geometry: RecordingGeometry,
         position: i64,
         tail_end: i64,
+        mut durability: DurabilityFile,
     ) -> Result<OpenedLog, HistoryError> {
-        let mut durability = DurabilityFile::open_or_create(&self.durability_path)?;
         let (supply, preparer) = segment_pipeline(&self.archive, geometry);
         let writer = RecordingWriter::open(&self.archive, geometry, position, tail_end, Some(supply))?;
         let (recording_id, start_position) = (geometry.recording_id(), geometry.start_position());
@@ -321,6 +327,11 @@ impl History {
     /// # Errors
     /// [`HistoryError`].
     pub fn close_log(&mut self, recording_id: i64, position: i64) -> Result<(), HistoryError> {
+        // The catalog never says more than the disk has: the bytes first, then where they end.
+        let geometry = geometry_of(self.descriptor(recording_id)?)?;
+        let durability = DurabilityFile::open_or_create(&self.durability_path)?;
+        let durable_position = durability.position(recording_id, geometry.start_position()).min(position);
+        RecordingSyncer::new(&self.archive, geometry, Published::new(position), durable_position).sync()?;
         self.catalog.stop(recording_id, position, clock::epoch_ms())?;
         self.catalog.sync(SyncLevel::All)?;
         Ok(self.recording_log.sync(SyncLevel::All)?)
@@ -519,6 +530,31 @@ mod tests {
     fn reopened(dir: &Path) -> OpenedLog {
         let directory = NodeDirectory::open(dir, 2).unwrap();
         History::open(&directory, SyncLevel::None).unwrap().recover_log().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_new_log_is_not_begun_over_a_file_that_no_catalog_knows() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
+        let mut history = History::open(&directory, SyncLevel::None).unwrap();
+        let stale = directory.archive().join("0-0.rec");
+        std::fs::write(&stale, [7; 65_536]).unwrap();
+        let error = history.create_log(0, &source(), None).unwrap_err().to_string();
+        assert!(error.contains("0-0.rec exists already"), "{error}");
+        assert_eq!(history.catalog.next_recording_id(), 0, "nothing was entered");
+        assert_eq!(std::fs::read(&stale).unwrap(), [7; 65_536]);
+        std::fs::remove_file(&stale).unwrap();
+        assert!(history.create_log(0, &source(), None).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_a_recording_never_enters_the_catalog() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
+        let mut history = History::open(&directory, SyncLevel::None).unwrap();
+        let odd = Recording { term_buffer_length: 100_000, ..source() };
+        assert!(matches!(history.create_snapshot(&odd), Err(HistoryError::Geometry { .. })));
+        assert_eq!(history.catalog.next_recording_id(), 0);
     }
 
     #[test]

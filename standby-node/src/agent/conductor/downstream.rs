@@ -75,9 +75,7 @@ impl Conductor {
         if !*is_saving && let Some(bytes) = announcing.poll_save() {
             *is_saving = true;
             work += 1;
-            if self.rings.jobs.push(StorageJob::Replace { path: path.clone(), bytes }).is_err() {
-                self.on_announcements_saved(Err("the storage agent takes no jobs".to_owned()));
-            }
+            self.rings.jobs.push(StorageJob::Replace { path: path.clone(), bytes });
         }
         work
     }

@@ -125,7 +125,7 @@ fn an_error_log_filled_to_its_last_byte_reads_to_its_end() {
     let (cnc, _counters) = CncFile::create(directory.path(), &small(), NOW_MS).unwrap();
     let log = cnc.error_log();
     assert!(log.record(&"a".repeat(2048 - 24), NOW_MS));
-    assert!(log.record(&"b".repeat(2048 - 24), NOW_MS));
+    assert!(log.record_last(&"b".repeat(2048 - 24), NOW_MS));
     assert!(!log.record("c", NOW_MS));
     assert_eq!(CncReader::open(directory.path()).unwrap().errors().len(), 2);
 }

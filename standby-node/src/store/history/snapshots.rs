@@ -25,8 +25,11 @@ impl History {
     /// # Errors
     /// [`HistoryError`].
     pub fn create_snapshot(&mut self, source: &Recording) -> Result<RecordingWriter, HistoryError> {
-        let recording_id = self.catalog.add_hidden(active_descriptor(source))?;
-        let geometry = geometry_of(&Descriptor { recording_id, ..active_descriptor(source) })?;
+        let descriptor = active_descriptor(source);
+        let recording_id = self.catalog.next_recording_id();
+        // Before the catalog takes what no archive could have.
+        let geometry = geometry_of(&Descriptor { recording_id, ..descriptor.clone() })?;
+        self.catalog.add_hidden(descriptor)?;
         Ok(RecordingWriter::create(&self.archive, geometry, None)?)
     }
 

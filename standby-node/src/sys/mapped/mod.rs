@@ -60,6 +60,12 @@ pub enum MapError {
         /// What the system answered.
         source: io::Error,
     },
+    /// There is nothing in the file.
+    #[error("{path} is empty: restore the file or remove it")]
+    Empty {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The file is shorter or longer than its format says.
     #[error("{path} is {found} bytes long, expected {expected}: restore the file or remove it")]
     Length {
@@ -238,11 +244,14 @@ pub fn sync_directory(directory: &Path) -> Result<(), MapError> {
 
 fn checked_length(file: &File, path: &Path, expected: Option<usize>) -> Result<usize, MapError> {
     let found = file.metadata().map_err(|source| io_error("examine", path, source))?.len();
-    match usize::try_from(found) {
-        Ok(length) if length > 0 && expected.is_none_or(|expected| expected == length) => Ok(length),
-        _ => {
-            Err(MapError::Length { path: path.to_owned(), expected: expected.unwrap_or(PAGE_LENGTH), found })
+    // A file that does not fit a `usize` cannot be mapped: the mapping says so.
+    let length = usize::try_from(found).unwrap_or(usize::MAX);
+    match expected {
+        Some(expected) if expected != length => {
+            Err(MapError::Length { path: path.to_owned(), expected, found })
         }
+        _ if length == 0 => Err(MapError::Empty { path: path.to_owned() }),
+        _ => Ok(length),
     }
 }
 
@@ -293,7 +302,7 @@ mod tests {
         let error = MappedFile::open_read_only(&path, Some(4096)).unwrap_err();
         assert!(matches!(error, MapError::Length { expected: 4096, found: 100, .. }));
         std::fs::write(&path, []).unwrap();
-        assert!(matches!(MappedFile::open_writable(&path, None), Err(MapError::Length { .. })));
+        assert!(matches!(MappedFile::open_writable(&path, None), Err(MapError::Empty { .. })));
     }
 
     #[test]
