@@ -10,7 +10,7 @@ use serde_json::Value;
 use standby_node::store::directory::NodeDirectory;
 use standby_node::store::durability::DurabilityFile;
 use support::history::{Ending, MEMBER_ID, Made, SEGMENT, make};
-use support::node::{Node, NodeFlags, Output, path, run};
+use support::node::{Node, NodeFlags, Output, closed_port, path, run};
 use tempfile::TempDir;
 
 fn made(log_length: i64, ending: Ending) -> (TempDir, Made) {
@@ -409,6 +409,18 @@ fn a_start_refuses_a_log_that_ends_below_its_last_orderly_end() {
     fs::write(&segment, &sound).expect("restored");
     let node = Node::running(NodeFlags { dir: Some(made.dir.clone()), ..Default::default() });
     node.await_status("applied", |status| status["applied_position"].as_i64() == Some(made.end));
+}
+
+#[test]
+fn a_seed_from_where_nobody_answers_ends_in_time_and_leaves_nothing() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let (out, from) = (temp.path().join("member"), format!("127.0.0.1:{}", closed_port()));
+    let common = ["seed", "--member-id", "0", "--out", path(&out)];
+    let reached = ["--from", &from, "--host", "127.0.0.1", "--wait", "1"];
+    run(&[&common[..], &reached].concat()).expect_error(1, &[&from, "not everything was fetched within 1 s"]);
+    assert_eq!(fs::read_dir(temp.path()).expect("a directory").count(), 0, "nothing is left");
+    run(&common).expect_error(2, &["--dir", "--from"]);
+    run(&[&common[..], &["--from", &from]].concat()).expect_error(2, &["--host"]);
 }
 
 #[test]

@@ -47,6 +47,32 @@ fn a_wiped_member_starts_from_a_seed_and_agrees() {
     println!("{seeded}");
     let snapshot_position = seeded["snapshot_position"].as_i64().expect("a snapshot");
 
+    // The same over the network, from what the standby serves.
+    let position = cluster.await_quiet(MINUTE);
+    standby.await_applied(position, MINUTE);
+    let (output, fetched) = (standby.output(), cluster.scratch().data("fetched"));
+    let endpoint = output.split("archive_addr=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let from = Command::new(BINARY)
+        .args(["seed", "--json", "--services", "2", "--wait", "60", "--host", "localhost"])
+        .args([
+            "--member-id",
+            &lost.to_string(),
+            "--from",
+            endpoint.expect("the address in the log"),
+            "--out",
+        ])
+        .arg(&fetched)
+        .output()
+        .expect("the binary runs");
+    assert!(from.status.success(), "{from:?}");
+    let from: serde_json::Value = serde_json::from_slice(&from.stdout).expect("seed prints JSON");
+    println!("{from}");
+    assert_eq!(from["snapshot_position"], seeded["snapshot_position"]);
+    assert!(from["log_end_position"].as_i64() >= Some(position), "{from}, quiet at {position}");
+    // The member starts from what came over the network.
+    std::fs::remove_dir_all(member.dir()).expect("the first seed");
+    std::fs::rename(&fetched, member.dir()).expect("one file system");
+
     let lines_before = member.lines().len();
     member.restart();
     let first = member.lines()[lines_before..]
