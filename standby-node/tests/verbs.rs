@@ -171,7 +171,7 @@ fn a_directory_that_is_none_is_named() {
     }
     assert!(!nowhere.exists(), "a typing error leaves no directory behind");
     run(&["archive", "purge", "--dir", path(&nowhere)]).expect_error(2, &["--keep-snapshots"]);
-    run(&["snapshot"]).expect_error(2, &["--dir", "--wait"]);
+    run(&["snapshot"]).expect_error(2, &["--dir"]);
 }
 
 #[test]

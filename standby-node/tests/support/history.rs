@@ -118,6 +118,9 @@ pub(crate) fn make(dir: &Path, log_length: i64, ending: Ending) -> Made {
         cluster_mark.terminate().expect("written");
         archive_mark.terminate().expect("written");
     }
+    drop(directory);
+    // A process that another test is just starting has the lock's descriptor too, until it becomes another program.
+    std::thread::sleep(std::time::Duration::from_millis(50));
     Made { dir: dir.to_owned(), end, sets, frames: maker.frames }
 }
 

@@ -9,7 +9,7 @@ use consensus_tap::file::cnc::counters::{
     SNAPSHOT_RESULT, STANDBY_CONTROL_TOGGLE, TOGGLE_INACTIVE, TOGGLE_NEUTRAL, TOGGLE_SNAPSHOT,
 };
 
-use crate::cli::output::{print, print_json};
+use crate::cli::output::{files, print, print_json};
 use crate::status::newest_snapshot_error;
 use crate::store::cnc::CncReader;
 use crate::sys::clock;
@@ -36,6 +36,7 @@ pub(super) fn take(args: &TakeArgs) -> Result<ExitCode, String> {
     let wait = args.wait.map(Duration::try_from_secs_f64).transpose();
     let wait = wait.map_err(|error| format!("--wait: {error}"))?;
     let dir = args.dir.display();
+    files(&args.dir)?;
     let aeron_dir = args.aeron_dir.clone().unwrap_or_else(|| args.dir.join("aeron"));
     let cnc = CncReader::open_writable(&aeron_dir).map_err(|error| format!("{dir}: {error}"))?;
     if !cnc.is_alive(clock::epoch_ms()) {
