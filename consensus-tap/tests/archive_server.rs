@@ -16,7 +16,7 @@ mod store;
 
 use client::{REPLAY_STREAM_ID, without_session_and_stream};
 use consensus_tap::archive::server::ArchiveServerConfig;
-use consensus_tap::authentication::SharedSecrets;
+use consensus_tap::authentication::{AcceptAll, SharedSecrets};
 use consensus_tap::codec::archive_control::{
     ArchiveIdRequest, ArchiveResponse, BoundedReplayRequest, ChallengeResponse, CloseSessionRequest,
     ConnectRequest, ControlResponseCode as Code, FindLastMatchingRecordingRequest, KeepAliveRequest,
@@ -28,6 +28,7 @@ use consensus_tap::codec::archive_control::{
 use consensus_tap::codec::message::{Secret, SemanticVersion};
 use consensus_tap::image::UnavailableReason;
 use consensus_tap::publication::PublicationState;
+use consensus_tap::serving::{AllowList, ConsensusServerConfig, Serving, ServingConfig};
 use rig::{ARCHIVE_ID, LIMIT_COUNTER_ID, MS, Rig, SECOND, SUBSCRIPTION_COUNT, quiet_network};
 use rng::Rng;
 use store::{INITIAL_TERM_ID, MTU, MemoryStore, TERM_LENGTH, recorded_frames};
@@ -176,10 +177,25 @@ fn credentials_decide_and_a_challenge_is_answered_under_a_new_correlation_id() {
 }
 
 #[test]
+fn a_client_whose_address_is_not_allowed_is_refused_and_reported() {
+    let mut rig = Rig::new(store());
+    let allow_list = AllowList::new(vec!["192.0.2.0/24".parse().expect("a network")]);
+    let consensus = ConsensusServerConfig { allow_list, ..ConsensusServerConfig::default() };
+    let config = ServingConfig { consensus, ..ServingConfig::default() };
+    rig.serving = Serving::new(config, Box::new(AcceptAll), Box::new(AcceptAll), 7);
+    let client = rig.add_client();
+    rig.clients[client].send_connect(1, b"");
+    rig.run_for(2 * SECOND);
+    assert!(rig.clients[client].answers(1).is_empty());
+    assert_eq!(rig.serving.archive().session_count(), 0);
+    let report = rig.reports.first().expect("the operator is told");
+    assert!(report.contains("serve_allow") && report.contains("10.0.1.1"), "{report}");
+}
+
+#[test]
 fn sessions_have_a_limit_that_is_told() {
     let config = ArchiveServerConfig { session_count_max: 1, ..ArchiveServerConfig::default() };
-    let mut rig =
-        Rig::with(store(), config, Box::new(consensus_tap::authentication::AcceptAll), quiet_network());
+    let mut rig = Rig::with(store(), config, Box::new(AcceptAll), quiet_network());
     let (first, control_session_id) = rig.connect();
     let second = rig.add_client();
     rig.clients[second].send_connect(1, b"");
@@ -629,8 +645,7 @@ fn a_replay_of_damaged_bytes_is_aborted_with_an_error() {
 #[test]
 fn replays_have_a_limit_and_all_can_be_stopped_at_once() {
     let config = ArchiveServerConfig { replay_count_max: 2, ..ArchiveServerConfig::default() };
-    let mut rig =
-        Rig::with(store(), config, Box::new(consensus_tap::authentication::AcceptAll), quiet_network());
+    let mut rig = Rig::with(store(), config, Box::new(AcceptAll), quiet_network());
     let (client, control_session_id) = rig.connect();
     let base = replay(&rig, client, control_session_id, LOG);
     let sessions =

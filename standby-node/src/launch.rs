@@ -291,7 +291,7 @@ pub fn launch(
         Announcing::new(config.tap.clone(), StandbySnapshots::read(&standby_snapshots)?),
         standby_snapshots,
     );
-    let archive_gauges = ArchiveGauges::allocate(&mut counters, archive_id)?;
+    let archive_gauges = ArchiveGauges::allocate(&mut counters, archive_id, config.cluster_id)?;
 
     let agents = Agents {
         archive: Box::new(Archive::new(

@@ -95,3 +95,55 @@ impl StandingKeeper {
         Some(Arc::clone(&self.standing))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SyncLevel;
+    use crate::store::directory::NodeDirectory;
+
+    fn source(member_id: i32, leader_member_id: i32, leadership_term_id: i64) -> Box<Source> {
+        Box::new(Source {
+            member_id,
+            leader_member_id,
+            log_recording_id: 0,
+            commit_position_counter_id: 7,
+            leadership_term_id,
+            term_base_log_position: 0,
+            archive_endpoint: "a:1".parse().unwrap(),
+            archive_response_endpoint: None,
+            consensus_endpoints: Vec::new(),
+            snapshots: Vec::new(),
+            cluster_members: format!("{member_id},i,c,l,u,a"),
+        })
+    }
+
+    #[test]
+    fn a_source_counts_once_it_serves_us_and_its_leader_until_it_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
+        let history = History::open(&directory, SyncLevel::None).unwrap();
+        let mut keeper = StandingKeeper::new(61);
+        let first = keeper.take_changed(&history).expect("the first is news");
+        assert_eq!((first.leader_member_id, first.commit_position_counter_id), (-1, 61));
+
+        keeper.on_source_chosen(source(2, 0, 5));
+        assert!(keeper.take_changed(&history).is_none(), "it may not serve us");
+        keeper.on_following();
+        let following = keeper.take_changed(&history).expect("news");
+        assert!(following.is_following);
+        assert_eq!((following.leader_member_id, following.cluster_members.as_str()), (0, "2,i,c,l,u,a"));
+
+        keeper.on_leadership_term(4, 1);
+        assert!(keeper.take_changed(&history).is_none(), "a leader of the past, met while catching up");
+        keeper.on_leadership_term(6, 1);
+        assert_eq!(keeper.take_changed(&history).expect("news").leader_member_id, 1);
+
+        keeper.on_source_lost();
+        let lost = keeper.take_changed(&history).expect("news");
+        assert_eq!((lost.leader_member_id, lost.is_following), (-1, false));
+        assert_eq!(lost.cluster_members, "2,i,c,l,u,a", "the members are still known");
+        keeper.on_leadership_term(7, 2);
+        assert!(keeper.take_changed(&history).is_none(), "what is read now was there before");
+    }
+}

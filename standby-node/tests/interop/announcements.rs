@@ -199,6 +199,33 @@ fn a_member_that_is_not_configured_for_it_is_quoted_and_one_that_is_down_is_told
     assert!(cluster.members().iter().all(|member| stored(member).is_empty()));
 }
 
+/// The oldest members that we follow may not allow it, and then say so.
+#[test]
+fn members_of_older_versions_answer_in_the_same_way() {
+    if crate::support::skip() {
+        return;
+    }
+    for version in ["1.49.3", "1.47.4"] {
+        let config = ClusterConfig::new(&format!("announcements_{version}"), 1).aeron_version(version);
+        let cluster = Cluster::start(config.flags(&["--accept-standby-snapshots"]));
+        let position = cluster.await_quiet(MINUTE);
+        let mut driven = Driven::new(Credentials::None);
+        driven.announce(&cluster, position);
+        match &driven.outcomes()[..] {
+            [AnnouncementOutcome::Taken] => {
+                let rows = [position; 2];
+                await_some("the rows", MINUTE, || (stored(cluster.member(0)) == rows).then_some(()));
+            }
+            [AnnouncementOutcome::Refused { reason }] => {
+                assert!(version == "1.47.4" && reason.contains("Not authorised"), "{version}: {reason}");
+                assert!(stored(cluster.member(0)).is_empty());
+            }
+            other => panic!("{version}: {other:?}"),
+        }
+        println!("{version}: {:?}", stored(cluster.member(0)));
+    }
+}
+
 #[test]
 fn a_challenge_is_answered_and_what_a_member_cannot_believe_is_refused() {
     if crate::support::skip() {

@@ -203,6 +203,10 @@ own_counters! {
     SNAPSHOT_STOP_MAX_NS = 10035, "Standby snapshot apply stop max in ns", Nanoseconds, per_service;
     /// Longest time that the consensus module's part of a snapshot took.
     SNAPSHOT_MODULE_STOP_MAX_NS = 10036, "Standby snapshot module stop max in ns", Nanoseconds;
+    /// Backup queries and heartbeats of others that were answered.
+    REQUESTS_ANSWERED = 10040, "Standby requests answered", Count;
+    /// Requests of others that were turned away, or could not be answered.
+    REQUESTS_REFUSED = 10041, "Standby requests refused", Count;
 }
 
 /// Type id of the driver's system counters; key: their id.

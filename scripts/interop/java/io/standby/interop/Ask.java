@@ -1,6 +1,7 @@
 package io.standby.interop;
 
 import java.io.File;
+import java.nio.ByteOrder;
 import java.util.concurrent.TimeUnit;
 
 import io.aeron.Aeron;
@@ -35,6 +36,8 @@ import org.agrona.IoUtil;
  */
 public final class Ask {
     private static final int STREAM_ID = 108;
+    /** Before 1.51 a backup query has no log position, nor its encoder a method for one. */
+    private static final int LOG_POSITION_OFFSET = MessageHeaderEncoder.ENCODED_LENGTH + 16;
 
     private final MessageHeaderDecoder headerDecoder = new MessageHeaderDecoder();
     private final MessageHeaderEncoder headerEncoder = new MessageHeaderEncoder();
@@ -103,7 +106,6 @@ public final class Ask {
                 .correlationId(correlationId)
                 .responseStreamId(STREAM_ID)
                 .version(version)
-                .logPosition(logPosition)
                 .responseChannel(ownChannel)
                 .putEncodedCredentials(credentials, 0, credentials.length)
                 .encodedLength();
@@ -128,6 +130,9 @@ public final class Ask {
             }
             default -> throw new IllegalArgumentException("--request " + request);
         };
+        if ("backup".equals(request) && BackupQueryEncoder.BLOCK_LENGTH >= 24) {
+            buffer.putLong(LOG_POSITION_OFFSET, logPosition, ByteOrder.LITTLE_ENDIAN);
+        }
         return MessageHeaderEncoder.ENCODED_LENGTH + length;
     }
 
