@@ -243,13 +243,24 @@ public final class ArchiveClient {
         final Image image = replay.imageBySessionId((int)replaySessionId);
         archive.stopReplay(replaySessionId);
         final long deadlineNs = System.nanoTime() + TIMEOUT_NS;
-        while (!image.isClosed() && !image.isPublicationRevoked()) {
+        while (!image.isClosed() && !isRevoked(image)) {
             image.poll((buffer, offset, length, header) -> { }, 256);
             await(deadlineNs, "the end of the stopped replay", 0);
         }
-        final boolean isRevoked = image.isPublicationRevoked();
+        final boolean isRevoked = isRevoked(image);
         closeReplay();
         return "revoked=" + isRevoked;
+    }
+
+    /** Members of 1.47 know of no revoked streams, and their Image has no method that tells. */
+    private static boolean isRevoked(final Image image) {
+        try {
+            return (boolean)Image.class.getMethod("isPublicationRevoked").invoke(image);
+        } catch (final NoSuchMethodException ex) {
+            return false;
+        } catch (final ReflectiveOperationException ex) {
+            throw new IllegalStateException(ex);
+        }
     }
 
     private String change(final String what, final long recordingId) {
