@@ -1,7 +1,7 @@
 //! What real members make of our announcements, and whether we can tell.
 //!
-//! The announcer is driven here over a socket of its own, so that sets can be announced that no archive holds: what a
-//! member stores is what it was told. Its files say what it did.
+//! Where the announcer is driven over a socket of its own, sets can be announced that no archive holds: what a member
+//! stores is what it was told. Its files say what it did.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
@@ -17,8 +17,10 @@ use consensus_tap::serving::{
 use consensus_tap::wire::data::frames;
 use standby_node::sys::clock;
 
+use crate::support::agreement::end_and_compare;
 use crate::support::client::send;
 use crate::support::cluster::{Cluster, ClusterConfig, Member, await_some};
+use crate::support::standby::Standby;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND_NS: u64 = 1_000_000_000;
@@ -246,4 +248,86 @@ fn a_challenge_is_answered_and_what_a_member_cannot_believe_is_refused() {
     driven.announce(&cluster, position);
     assert_eq!(driven.outcomes(), [AnnouncementOutcome::Taken]);
     await_some("the rows", MINUTE, || (stored(cluster.member(0)) == [position; 2]).then_some(()));
+}
+
+/// Log positions of the snapshots that a member has in its own archive, newest first.
+fn own_snapshots(member: &Member) -> Vec<i64> {
+    let path = member.dir().join("cluster/recording.log");
+    let log = RecordingLog::parse(std::fs::read(path).expect("a recording log")).expect("a recording log");
+    log.snapshot_sets(1).iter().map(|set| set.log_position).collect()
+}
+
+/// Waits until the status says of each member what became of the newest set.
+fn await_outcome(standby: &Standby, members: usize, log_position: i64, outcome: &str) {
+    standby.await_status(&format!("{outcome} at {log_position} by all"), MINUTE, |status| {
+        let records = status["standby_snapshots"].as_array();
+        records.is_some_and(|records| {
+            let is_so = |record: &serde_json::Value| {
+                record["log_position"] == log_position && record["outcome"] == outcome
+            };
+            records.len() == members && records.iter().all(is_so)
+        })
+    });
+}
+
+#[test]
+fn members_fetch_the_set_that_a_standby_took_and_announced() {
+    if crate::support::skip() {
+        return;
+    }
+    let cluster =
+        Cluster::start(ClusterConfig::new("announcements_fetched", 3).flags(&["--accept-standby-snapshots"]));
+    let mut standby = Standby::follow(&cluster, "standby", &[]);
+    send(&cluster, 500);
+    let position = cluster.await_quiet(MINUTE);
+    standby.await_applied(position, MINUTE);
+    assert_eq!(standby.take_snapshot(), position);
+    await_outcome(&standby, 3, position, "taken");
+    for member in cluster.members() {
+        await_some("the rows", MINUTE, || (stored(member) == [position; 2]).then_some(()));
+        assert!(own_snapshots(member).is_empty());
+        cluster.node_control(member.id(), "REPLICATE_STANDBY_SNAPSHOT");
+        await_some("our set", MINUTE, || (own_snapshots(member) == [position]).then_some(()));
+    }
+
+    // What was said is remembered, and the same set is not announced again.
+    standby.stop();
+    standby.restart();
+    standby.await_state("FOLLOWING", MINUTE);
+    await_outcome(&standby, 3, position, "taken");
+    send(&cluster, 500);
+    let newer = cluster.await_quiet(MINUTE);
+    standby.await_applied(newer, MINUTE);
+    assert_eq!(standby.take_snapshot(), newer);
+    await_outcome(&standby, 3, newer, "taken");
+    for member in cluster.members() {
+        let rows = [[position; 2], [newer; 2]].concat();
+        await_some("the rows", MINUTE, || (stored(member) == rows).then_some(()));
+    }
+
+    // A member that starts again fetches the newest set and goes on from there.
+    let follower = cluster.follower().expect("a follower");
+    cluster.member(follower).stop();
+    cluster.member(follower).restart();
+    let own =
+        await_some("our newest set", MINUTE, || own_snapshots(cluster.member(follower)).first().copied());
+    assert_eq!(own, newer);
+    end_and_compare(&cluster, &[&standby]);
+}
+
+#[test]
+fn a_member_that_does_not_want_our_snapshots_is_quoted_in_the_status() {
+    if crate::support::skip() {
+        return;
+    }
+    let cluster = Cluster::start(ClusterConfig::new("announcements_unwanted", 1));
+    let standby = Standby::follow(&cluster, "standby", &[]);
+    send(&cluster, 100);
+    standby.await_applied(cluster.await_quiet(MINUTE), MINUTE);
+    let position = standby.take_snapshot();
+    await_outcome(&standby, 1, position, "refused");
+    let words = "Not configured to accept StandbySnapshot";
+    assert_eq!(standby.status().expect("a status")["standby_snapshots"][0]["detail"], words);
+    assert!(standby.output().contains("aeron.cluster.accept.standby.snapshots"), "{}", standby.output());
+    end_and_compare(&cluster, &[&standby]);
 }
