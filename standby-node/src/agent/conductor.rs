@@ -273,12 +273,15 @@ impl Conductor {
     }
 
     /// Every service stands where the module does, and they run.
-    fn on_started(&mut self, started: Started) -> Result<(), AgentError> {
+    fn on_started(&mut self, started: Started) {
         let Started { log_position, modules, refused } = started;
         tracing::info!(log_position, "services started");
         for refused in refused {
             self.life.record_error(&refused.reason);
-            self.history.invalidate_snapshot_set(&refused.set)?;
+            // Where that fails, the next start finds the same fault again.
+            if let Err(error) = self.history.invalidate_snapshot_set(&refused.set) {
+                tracing::warn!(%error, "could not mark a snapshot as invalid");
+            }
         }
         let mut modules = modules.into_iter();
         if let Some(ModuleStart { state, log_reader, log_recording }) = modules.next() {
@@ -288,7 +291,6 @@ impl Conductor {
             replica.push(start).expect("a replica is started once");
         }
         self.snapshots.start(&self.history, log_position, self.now_ns);
-        Ok(())
     }
 
     fn on_snapshot_event(&mut self, event: SnapshotEvent) -> Result<(), AgentError> {
@@ -464,7 +466,7 @@ impl Agent for Conductor {
             work += 1;
         }
         if let Some(started) = self.starting.poll(&self.history)? {
-            self.on_started(started)?;
+            self.on_started(started);
             work += 1;
         }
         work += self.follow()?;
