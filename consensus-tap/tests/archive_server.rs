@@ -427,6 +427,7 @@ fn a_stopped_recording_is_replayed_byte_for_byte_and_ends_with_its_stream() {
     assert_eq!(replay.ended, Some(UnavailableReason::EndOfStream));
     rig.run_for(SECOND);
     assert_eq!(rig.serving.archive().replay_count(), 0);
+    assert_eq!(rig.serving.archive().stats().replayed_bytes, recorded.len() as u64);
 }
 
 #[test]

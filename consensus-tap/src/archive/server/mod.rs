@@ -364,9 +364,12 @@ impl<S: RecordingStore> ArchiveServer<S> {
         let mut work = 0;
         let mut index = 0;
         while let Some(replay) = self.replays.get_mut(index) {
-            match replay.go_on(around.store.commit_position(), around.endpoint, now_ns) {
-                Progress::Advanced(advance) => {
-                    self.stats.replayed_bytes += advance as u64;
+            let begin = replay.position;
+            let progress = replay.go_on(around.store.commit_position(), around.endpoint, now_ns);
+            let advance = replay.position - begin;
+            self.stats.replayed_bytes += advance as u64;
+            match progress {
+                Progress::GoesOn => {
                     work += usize::from(advance > 0);
                     index += 1;
                     continue;

@@ -50,8 +50,8 @@ pub(super) enum State {
 /// How a replay went on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Progress {
-    /// So many bytes were handed over; 0 when there was nothing to do.
-    Advanced(i64),
+    /// As much as could be was handed over, and more is to come.
+    GoesOn,
     /// Everything up to the limit was: the receiver is told of the stream's end.
     Complete,
     /// The receiver is gone.
@@ -90,7 +90,7 @@ impl<R: RecordedFrames> Replay<R> {
     /// Goes on as far as receiver and recording allow. `commit_position` counts if the replay is bounded by it.
     pub(super) fn go_on(&mut self, commit_position: i64, endpoint: &mut Endpoint, now_ns: u64) -> Progress {
         let (publication, connecting) = match self.state {
-            State::LookingUp { deadline_ns, .. } if now_ns <= deadline_ns => return Progress::Advanced(0),
+            State::LookingUp { deadline_ns, .. } if now_ns <= deadline_ns => return Progress::GoesOn,
             State::LookingUp { .. } => {
                 return self.failed(format!("no address found in time for replayChannel={}", self.channel));
             }
@@ -102,7 +102,7 @@ impl<R: RecordedFrames> Replay<R> {
         match (endpoint.publication_state(publication), connecting) {
             (PublicationState::Connected, _) => {}
             (PublicationState::Connecting, Some((_, deadline_ns))) if now_ns <= deadline_ns => {
-                return Progress::Advanced(0);
+                return Progress::GoesOn;
             }
             (PublicationState::Connecting, Some((stream_id, _))) => {
                 let channel = &self.channel;
@@ -115,11 +115,10 @@ impl<R: RecordedFrames> Replay<R> {
         if let State::Connecting { publication, replay_session_id, .. } = self.state {
             self.state = State::Replaying { publication, replay_session_id };
         }
-        let begin = self.position;
         loop {
             match self.step(publication, commit_position, endpoint) {
                 Ok(0) if self.position >= self.limit => return Progress::Complete,
-                Ok(0) => return Progress::Advanced(self.position - begin),
+                Ok(0) => return Progress::GoesOn,
                 Ok(advance) => self.position += advance,
                 Err(progress) => return progress,
             }
