@@ -37,7 +37,7 @@ use crate::signs_of_life::SignsOfLife;
 use crate::standing::StandingKeeper;
 use crate::starting::Starting;
 use crate::status::{
-    ArchiveGauges, BackupSchedule, FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges,
+    ArchiveGauges, BackupSchedule, CycleGauges, FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges,
 };
 use crate::store::cnc::{CncError, CncFile, CncSettings};
 use crate::store::counters::CountersFull;
@@ -49,7 +49,7 @@ use crate::store::{StoreError, SyncLevel};
 use crate::sys::affinity::{self, AffinityError};
 use crate::sys::clock;
 use crate::sys::uring::UringUnavailable;
-use crate::topology::{Agents, CONTROL_RING_CAPACITY, Threads};
+use crate::topology::{Agents, CONTROL_RING_CAPACITY, CYCLE_THRESHOLD, Cycles, Threads};
 
 /// A running node. [`stop`](Self::stop) ends it in order and says how it went; dropping it ends it as well and waits
 /// for that, so that its directory is free for another afterwards.
@@ -208,6 +208,8 @@ pub fn launch(
     let (state_sender, state_receiver) = mpsc::channel();
 
     let mut applied_positions = Vec::new();
+    let mut missed_messages = Vec::new();
+    let mut service_cycles = Vec::new();
     let mut first = Vec::new();
     for (service_id, mut service) in (0..).zip(services) {
         let mut figures = StatusFields::new();
@@ -215,6 +217,14 @@ pub fn launch(
         let name = &config.services[usize::from(service_id)];
         let gauges = ServiceGauges::allocate(&mut counters, config.cluster_id, service_id, name, &figures)?;
         applied_positions.push(gauges.applied_position.clone());
+        let id = Some(i32::from(service_id));
+        missed_messages.push(counters.allocate_kind(&kind::MISSED_MESSAGES, config.cluster_id, id)?);
+        service_cycles.push(CycleGauges::allocate_for_service(
+            &mut counters,
+            config.cluster_id,
+            service_id,
+            CYCLE_THRESHOLD,
+        )?);
         service.gauges = Some(gauges);
         first.push(service);
     }
@@ -291,6 +301,8 @@ pub fn launch(
         Announcing::new(config.tap.clone(), StandbySnapshots::read(&standby_snapshots)?),
         standby_snapshots,
     );
+    let standby_cycles =
+        CycleGauges::allocate_for_standby(&mut counters, config.cluster_id, CYCLE_THRESHOLD)?;
     let archive_gauges = ArchiveGauges::allocate(&mut counters, archive_id, config.cluster_id)?;
 
     let agents = Agents {
@@ -315,6 +327,7 @@ pub fn launch(
             Following {
                 starting: Starting::new(config.app_version, service_count, set.links),
                 module: set.follower,
+                missed_messages,
                 snapshots: SnapshotControl::new(
                     service_count,
                     config.snapshots.term_length,
@@ -350,6 +363,7 @@ pub fn launch(
         )),
         snapshot: Box::new(Snapshot::new(set.parts, order_consumer, news_producer)),
         replica,
+        cycles: Cycles { standby: standby_cycles, services: service_cycles },
     };
     tracing::info!(
         dir = %config.dir.display(), %local_addr, %archive_addr, layout = ?config.layout, network = %config.network,

@@ -44,6 +44,11 @@ impl Recordings {
         self.log.as_ref().map(RecordingWriter::recorded_position)
     }
 
+    /// How many segments of the log were not ready when they were needed.
+    pub fn late_segment_count(&self) -> u64 {
+        self.log.as_ref().map_or(0, RecordingWriter::late_segment_count)
+    }
+
     /// Gives the snapshots' writers away.
     pub fn take_snapshots(&mut self) -> Vec<RecordingWriter> {
         std::mem::take(&mut self.snapshots)

@@ -33,6 +33,7 @@ use crate::agent::idle::IdleStrategy;
 use crate::agent::runner::{AgentRunner, RunnerConfig, RunnerError, StopFlag};
 use crate::agent::{Agent, CompositeAgent};
 use crate::config::{Layout, NodeConfig};
+use crate::status::CycleGauges;
 
 /// Ends of the log on their way to one reader.
 pub const LOG_RING_CAPACITY: usize = 1024;
@@ -45,7 +46,7 @@ pub const ORDER_RING_CAPACITY: usize = 2;
 /// Commands, requests, jobs and replies.
 pub const CONTROL_RING_CAPACITY: usize = 64;
 /// A cycle longer than this is counted as a stall.
-const CYCLE_THRESHOLD: Duration = Duration::from_millis(10);
+pub const CYCLE_THRESHOLD: Duration = Duration::from_millis(10);
 /// Others wait for what is served, but not on a core of its own.
 const ARCHIVE_IDLE: IdleStrategy = IdleStrategy::BACKOFF;
 /// The conductor's work is not urgent to the microsecond.
@@ -74,6 +75,17 @@ pub struct Agents {
     pub snapshot: Box<dyn Agent + Send>,
     /// The second set of services, and the module behind them; empty without one.
     pub replica: Vec<Box<dyn Agent + Send>>,
+    /// How long cycles take of the receiver, and of each service by service id.
+    pub cycles: Cycles,
+}
+
+/// Where others see how long the cycles of the hot threads take. In the shared layout all show the same thread's.
+#[derive(Debug)]
+pub struct Cycles {
+    /// Of the thread that receives.
+    pub standby: CycleGauges,
+    /// Of each service, by service id.
+    pub services: Vec<CycleGauges>,
 }
 
 /// The running threads, in the order in which they are to be stopped: whoever feeds goes before who is fed. Dropping
@@ -145,10 +157,10 @@ impl Drop for Threads {
 }
 
 /// Threads that are stopped together.
-type Stage = Vec<(RunnerConfig, Box<dyn Agent + Send>)>;
+type Stage = Vec<Thread>;
 
 fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
-    let Agents { receiver, archive, services, conductor, storage, snapshot, replica } = agents;
+    let Agents { receiver, archive, services, conductor, storage, snapshot, replica, cycles } = agents;
     let archive = vec![thread(archive, "archive", None, ARCHIVE_IDLE)];
     // Stopped last: a replica may be waiting for the snapshot agent.
     let blocking = vec![
@@ -162,13 +174,15 @@ fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
     };
     match config.layout {
         Layout::Dedicated => {
-            let services = services.into_iter().enumerate().map(|(id, service)| {
+            let services = services.into_iter().zip(cycles.services).enumerate();
+            let services = services.map(|(id, (service, gauges))| {
                 let core = config.service_cores.get(id).copied();
-                thread(service, &format!("service-{id}"), core, config.idle)
+                measured(thread(service, &format!("service-{id}"), core, config.idle), vec![gauges])
             });
+            let receiver = thread(receiver, "receiver", config.receiver_core, config.idle);
             vec![
                 archive,
-                vec![thread(receiver, "receiver", config.receiver_core, config.idle)],
+                vec![measured(receiver, vec![cycles.standby])],
                 services.collect(),
                 replica,
                 vec![thread(conductor, "conductor", None, CONDUCTOR_IDLE)],
@@ -180,23 +194,25 @@ fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
             let mut all = vec![conductor];
             all.extend(services);
             all.push(receiver);
-            let shared = Box::new(CompositeAgent::new(all));
-            vec![
-                archive,
-                vec![thread(shared, "standby", config.receiver_core, config.idle)],
-                replica,
-                blocking,
-            ]
+            let shared =
+                thread(Box::new(CompositeAgent::new(all)), "standby", config.receiver_core, config.idle);
+            let mut gauges = cycles.services;
+            gauges.push(cycles.standby);
+            vec![archive, vec![measured(shared, gauges)], replica, blocking]
         }
     }
 }
 
-fn thread(
-    agent: Box<dyn Agent + Send>,
-    name: &str,
-    core: Option<usize>,
-    idle: IdleStrategy,
-) -> (RunnerConfig, Box<dyn Agent + Send>) {
+/// A thread, and what it runs.
+type Thread = (RunnerConfig, Box<dyn Agent + Send>);
+
+fn thread(agent: Box<dyn Agent + Send>, name: &str, core: Option<usize>, idle: IdleStrategy) -> Thread {
     let thread_name = name.to_owned();
-    (RunnerConfig { thread_name, core, idle, cycle_threshold: CYCLE_THRESHOLD }, agent)
+    let cycle_threshold = CYCLE_THRESHOLD;
+    (RunnerConfig { thread_name, core, idle, cycle_threshold, cycle_gauges: Vec::new() }, agent)
+}
+
+/// The thread's cycles are shown to others.
+fn measured((config, agent): Thread, cycle_gauges: Vec<CycleGauges>) -> Thread {
+    (RunnerConfig { cycle_gauges, ..config }, agent)
 }

@@ -83,7 +83,7 @@ pub struct TapStatus {
 
 impl TapStatus {
     /// Before anything was heard.
-    pub(super) const UNKNOWN: Self = Self {
+    pub const UNKNOWN: Self = Self {
         state: TapState::BackupQuery,
         source_member_id: -1,
         leader_member_id: -1,

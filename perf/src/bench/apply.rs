@@ -121,6 +121,7 @@ fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
         core: Some(service_core),
         idle: IdleStrategy::Spin,
         cycle_threshold: Duration::from_millis(10),
+        cycle_gauges: Vec::new(),
     };
     let runner = AgentRunner::start(config, agent, StopFlag::new()).map_err(BenchError::run)?;
     let datagram_ends = log.datagram_ends();

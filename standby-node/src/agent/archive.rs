@@ -165,7 +165,7 @@ impl<Io: DatagramIo> Archive<Io> {
     fn show_status(&mut self, now_ns: u64) {
         if now_ns >= self.status_due_ns {
             self.status_due_ns = now_ns + STATUS_INTERVAL_NS;
-            self.gauges.show(&self.serving);
+            self.gauges.show(&self.serving, &self.io.counters());
         }
     }
 }

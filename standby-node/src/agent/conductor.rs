@@ -28,6 +28,7 @@ use crate::service_start::ModuleStart;
 use crate::signs_of_life::SignsOfLife;
 use crate::starting::{Started, Starting, StartingError};
 use crate::status::BackupSchedule;
+use crate::store::counters::Counter;
 use crate::store::history::{History, OpenedLog, RecordingPlace};
 use crate::store::recording_writer::RecordingWriter;
 use crate::sys::clock;
@@ -66,6 +67,8 @@ pub struct Following {
     pub starting: Starting,
     /// Keeps what a consensus module would know.
     pub module: ModuleFollower,
+    /// By service id: the most messages that the log held and the service had not offered.
+    pub missed_messages: Vec<Counter>,
     /// Makes snapshots count.
     pub snapshots: SnapshotControl,
 }
@@ -75,6 +78,7 @@ pub struct Following {
 pub struct Conductor {
     history: History,
     module: ModuleFollower,
+    missed_messages: Vec<Counter>,
     starting: Starting,
     snapshots: SnapshotControl,
     life: SignsOfLife,
@@ -104,10 +108,11 @@ impl Conductor {
         downstream: Downstream,
         rings: ConductorRings,
     ) -> Self {
-        let Following { starting, module, snapshots } = following;
+        let Following { starting, module, missed_messages, snapshots } = following;
         Self {
             history,
             module,
+            missed_messages,
             starting,
             snapshots,
             life,
@@ -432,7 +437,30 @@ impl Conductor {
         let work = self.module.do_work()?;
         let terms: Vec<NewLeadershipTermEvent> = self.module.drain_terms().collect();
         terms.iter().try_for_each(|term| self.on_term(term))?;
+        if work > 0 {
+            self.show_missed_messages();
+        }
         Ok(work)
+    }
+
+    /// The log holds a message of a service once the members' had offered it, which ours does at the same event. So one
+    /// that is missed here will always be, even if the numbers agree again later.
+    fn show_missed_messages(&mut self) {
+        let Some(state) = self.module.state() else { return };
+        for (service, counter) in state.services().iter().zip(&self.missed_messages) {
+            let missed_count = service.missed_count() as i64;
+            if missed_count > counter.get() {
+                if counter.get() == 0 {
+                    let text = format!(
+                        "service {} is not deterministic: the log holds messages of it that it did not offer here",
+                        service.service_id()
+                    );
+                    tracing::error!(position = state.log_position(), missed_count, "{text}");
+                    self.life.record_error(&text);
+                }
+                counter.set_ordered(missed_count);
+            }
+        }
     }
 }
 

@@ -266,6 +266,7 @@ impl<Io: DatagramIo> Receiver<Io> {
             self.lag.on_source_position(status.source_position, status.source_position_ns);
         }
         let lag_ns = self.lag.lag_ns(self.gauges.applied_position(), now_ns);
+        self.gauges.show_segments_late(self.recordings.late_segment_count());
         self.gauges.show(
             status,
             self.tap.transport_counters(),

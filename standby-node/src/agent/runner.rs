@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::idle::{IdleStrategy, Idler};
 use super::{Agent, AgentError};
+use crate::status::CycleGauges;
 use crate::sys::affinity::{self, AffinityError};
 use crate::sys::clock;
 
@@ -35,6 +36,8 @@ pub struct RunnerConfig {
     pub idle: IdleStrategy,
     /// A cycle that takes longer counts as a stall.
     pub cycle_threshold: Duration,
+    /// Where others see how long cycles take: one for each role of the thread that has such counters.
+    pub cycle_gauges: Vec<CycleGauges>,
 }
 
 /// One flag that all runners of a node share: whoever sets it stops all of them, and a runner whose agent
@@ -69,13 +72,14 @@ pub struct CycleTimes {
     threshold_ns: u64,
     max_ns: AtomicU64,
     threshold_exceeded_count: AtomicU64,
+    gauges: Vec<CycleGauges>,
 }
 
 impl CycleTimes {
-    /// Nothing measured yet.
-    pub fn new(threshold: Duration) -> Self {
+    /// Nothing measured yet. What is measured is shown by `gauges` too.
+    pub fn new(threshold: Duration, gauges: Vec<CycleGauges>) -> Self {
         let threshold_ns = u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX);
-        Self { threshold_ns, max_ns: AtomicU64::new(0), threshold_exceeded_count: AtomicU64::new(0) }
+        Self { threshold_ns, max_ns: AtomicU64::new(0), threshold_exceeded_count: AtomicU64::new(0), gauges }
     }
 
     /// Longest cycle so far, in nanoseconds.
@@ -97,9 +101,11 @@ impl CycleTimes {
     fn record(&self, cycle_ns: u64) {
         if cycle_ns > self.max_ns() {
             self.max_ns.store(cycle_ns, Ordering::Relaxed);
+            self.gauges.iter().for_each(|gauges| gauges.max_ns.set_ordered(cycle_ns as i64));
         }
         if cycle_ns > self.threshold_ns {
             self.threshold_exceeded_count.store(self.threshold_exceeded_count() + 1, Ordering::Relaxed);
+            self.gauges.iter().for_each(|gauges| gauges.exceeded_count.add_ordered(1));
         }
     }
 }
@@ -156,11 +162,12 @@ impl AgentRunner {
     ///
     /// [`RunnerError::Spawn`]; everything later is reported by [`join`](Self::join).
     pub fn start(
-        config: RunnerConfig,
+        mut config: RunnerConfig,
         agent: impl Agent + Send + 'static,
         stop: StopFlag,
     ) -> Result<Self, RunnerError> {
-        let cycle_times = Arc::new(CycleTimes::new(config.cycle_threshold));
+        let gauges = std::mem::take(&mut config.cycle_gauges);
+        let cycle_times = Arc::new(CycleTimes::new(config.cycle_threshold, gauges));
         let thread_name = config.thread_name.clone();
         let thread = thread::Builder::new()
             .name(thread_name.clone())

@@ -5,7 +5,7 @@ use consensus_tap::file::cnc::{KEY_LENGTH_MAX, counters as kind};
 use consensus_tap::tap::TapStatus;
 use service_api::{StatusFields, StatusValue};
 
-use super::{BackupGauges, LagFigures, LagWindow};
+use super::{BackupGauges, LagFigures, LagWindow, SocketGauges, SocketRole};
 use crate::net::IoCounters;
 use crate::store::counters::{Counter, CountersFull, CountersManager};
 use crate::sys::clock;
@@ -35,6 +35,9 @@ pub struct ReceiverGauges {
     status_messages_sent: Counter,
     invalid_packets: Counter,
     short_sends: Counter,
+    invalid_messages: Counter,
+    segments_late: Counter,
+    socket: SocketGauges,
     /// Where each service stands; read here, written by the services.
     applied_positions: Vec<Counter>,
     /// Where newer snapshots are fetched.
@@ -84,6 +87,9 @@ impl ReceiverGauges {
             source_changes: own(&kind::SOURCE_CHANGES, 0)?,
             loss_gaps: own(&kind::LOSS_GAPS, 0)?,
             loss_bytes: own(&kind::LOSS_BYTES, 0)?,
+            invalid_messages: own(&kind::INVALID_MESSAGES, 0)?,
+            segments_late: own(&kind::SEGMENTS_LATE, 0)?,
+            socket: SocketGauges::allocate(counters, cluster_id, SocketRole::Receiver)?,
             bytes_sent: counters.system_counter(kind::SYSTEM_BYTES_SENT),
             bytes_received: counters.system_counter(kind::SYSTEM_BYTES_RECEIVED),
             naks_sent: counters.system_counter(kind::SYSTEM_NAKS_SENT),
@@ -105,6 +111,11 @@ impl ReceiverGauges {
     pub fn show_recorded(&self, position: i64) {
         self.recorded_position.set_ordered(position);
         self.commit_position.set_ordered(position);
+    }
+
+    /// Shows how many segments of the log were not ready in time.
+    pub fn show_segments_late(&self, count: u64) {
+        self.segments_late.set_ordered(count as i64);
     }
 
     /// Id of the counter of the commit position, by which others bound their replays.
@@ -149,6 +160,8 @@ impl ReceiverGauges {
         self.bytes_sent.set_ordered(io.bytes_sent as i64);
         self.bytes_received.set_ordered(io.bytes_received as i64);
         self.short_sends.set_ordered(io.short_sends as i64);
+        self.invalid_messages.set_ordered(tap.invalid_messages as i64);
+        self.socket.show(io);
     }
 
     /// The node ends in order.
@@ -419,10 +432,11 @@ fn bits(value: StatusValue) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use consensus_tap::tap::TapState;
     use service_api::StatusValue::{Hex, I64, U64};
 
     use super::*;
-    use crate::status::StatusReport;
+    use crate::status::{CheckLimits, StatusReport};
     use crate::store::cnc::{CncFile, CncSettings};
 
     fn figures(list: &[(&'static str, StatusValue)]) -> StatusFields {
@@ -456,6 +470,38 @@ mod tests {
         assert_eq!((shown["orders"].as_u64(), shown["balance"].as_i64()), (Some(7), Some(-3)));
         assert_eq!(shown["hash"], "0000000000000001");
         assert!(!shown.contains_key("stray"));
+    }
+
+    #[test]
+    fn what_is_counted_reaches_the_status_and_a_service_that_missed_messages_fails_the_check() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_cnc, mut counters) =
+            CncFile::create(dir.path(), &CncSettings::default(), clock::epoch_ms()).unwrap();
+        let gauges = ReceiverGauges::allocate(&mut counters, 0, Vec::new(), false).unwrap();
+        ServiceGauges::allocate(&mut counters, 0, 0, "orders", &StatusFields::new()).unwrap();
+        let archive = SocketGauges::allocate(&mut counters, 0, SocketRole::Archive).unwrap();
+        let missed = counters.allocate_kind(&kind::MISSED_MESSAGES, 0, Some(0)).unwrap();
+        let io =
+            IoCounters { queue_full: 1, icmp_errors: 2, datagrams_malformed: 4, ..IoCounters::default() };
+        let tap = TapStatus { state: TapState::Following, invalid_messages: 8, ..TapStatus::UNKNOWN };
+        gauges.show(&tap, &TransportCounters::default(), &io, Some(0), 0, 1);
+        archive.show(&IoCounters { icmp_errors: 16, datagrams_refused: 32, ..IoCounters::default() });
+        gauges.show_segments_late(64);
+
+        let limits = CheckLimits { lag_bytes: None, lag: None };
+        let report = StatusReport::read(dir.path()).unwrap();
+        let sockets = report.sockets;
+        assert_eq!(
+            (sockets.queue_full, sockets.icmp_errors, sockets.malformed, sockets.refused),
+            (1, 2 + 16, 4, 32)
+        );
+        assert_eq!((report.invalid_messages, report.segments_late), (8, 64));
+        assert_eq!(report.problems(limits), Vec::<String>::new());
+
+        missed.set_ordered(3);
+        let problems = StatusReport::read(dir.path()).unwrap().problems(limits);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with("service 0 is not deterministic: the log holds 3"), "{problems:?}");
     }
 
     #[test]

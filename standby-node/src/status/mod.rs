@@ -2,14 +2,19 @@
 
 mod archive_gauges;
 mod backup;
+mod cycle_gauges;
 mod gauges;
 mod lag_window;
 mod report;
+mod socket_gauges;
 
 pub use archive_gauges::ArchiveGauges;
 pub use backup::{BackupGauges, BackupSchedule};
+pub use cycle_gauges::CycleGauges;
 pub use gauges::{FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges};
 pub use lag_window::{LagFigures, LagWindow, WINDOW_NS};
 pub use report::{
-    CheckLimits, ServiceReport, SnapshotsReport, StatusError, StatusReport, newest_snapshot_error,
+    CheckLimits, ServiceReport, SnapshotsReport, SocketsReport, StatusError, StatusReport,
+    newest_snapshot_error,
 };
+pub use socket_gauges::{SocketGauges, SocketRole};

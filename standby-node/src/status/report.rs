@@ -60,6 +60,16 @@ pub struct StatusReport {
     pub heartbeat_responses: i64,
     /// Datagrams that were none of Aeron's.
     pub invalid_packets: i64,
+    /// Messages of members that did not decode.
+    pub invalid_messages: i64,
+    /// What was dropped at the sockets, and what the network complained of.
+    pub sockets: SocketsReport,
+    /// Segments of the log that were not ready when they were needed.
+    pub segments_late: i64,
+    /// Longest duty cycle of the thread that receives.
+    pub cycle_time_max_ns: i64,
+    /// How many of its cycles took longer than the threshold that the label of counter 228 names.
+    pub cycle_time_exceeded: i64,
     /// Snapshot sets that were fetched from members since the start, where newer ones are fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots_retrieved: Option<i64>,
@@ -74,6 +84,19 @@ pub struct StatusReport {
     pub services: Vec<ServiceReport>,
     /// What each member was last told of our snapshots; empty before [`Self::with_standby_snapshots`].
     pub standby_snapshots: Vec<MemberRecord>,
+}
+
+/// What cnc.dat says of both sockets together.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SocketsReport {
+    /// Runs of datagrams that were dropped because a send queue was full.
+    pub queue_full: i64,
+    /// Datagrams that the kernel refused to send.
+    pub refused: i64,
+    /// Datagrams that arrived cut short or from nowhere.
+    pub malformed: i64,
+    /// Errors that other hosts reported, such as a closed port.
+    pub icmp_errors: i64,
 }
 
 /// What cnc.dat says of the node's own snapshots.
@@ -106,6 +129,13 @@ pub struct ServiceReport {
     pub name: String,
     /// Where it stands in the log.
     pub applied_position: i64,
+    /// Messages of the service that the log held and that it had not offered, the most at once: above 0 it is not
+    /// deterministic, here or on the members.
+    pub missed_messages: i64,
+    /// Longest duty cycle of its thread.
+    pub cycle_time_max_ns: i64,
+    /// How many of its thread's cycles took longer than the threshold.
+    pub cycle_time_exceeded: i64,
     /// Receipt to applied, in nanoseconds: `p50`, `p99`, `p999`, `max`, and over how many batches.
     pub apply_lag_ns: Map<String, Value>,
     /// Its own figures.
@@ -160,6 +190,12 @@ impl StatusReport {
         let system = |id: usize| {
             cnc.counters().nth(id).filter(|counter| counter.type_id == kind::SYSTEM).map_or(0, |c| c.value)
         };
+        let sum = |kind: &kind::CounterKind| {
+            cnc.counters()
+                .filter(|counter| counter.type_id == kind.type_id)
+                .map(|counter| counter.value)
+                .sum()
+        };
         let services = services(&cnc);
         let errors = cnc.errors();
         let recorded_position = own(&kind::RECORDED_POSITION);
@@ -190,6 +226,16 @@ impl StatusReport {
             re_sources: own(&kind::SOURCE_CHANGES),
             heartbeat_responses: value(kind::STANDBY_HEARTBEAT_RESPONSES),
             invalid_packets: system(kind::SYSTEM_INVALID_PACKETS),
+            invalid_messages: own(&kind::INVALID_MESSAGES),
+            sockets: SocketsReport {
+                queue_full: sum(&kind::SEND_QUEUE_FULL),
+                refused: sum(&kind::DATAGRAMS_REFUSED),
+                malformed: sum(&kind::DATAGRAMS_MALFORMED),
+                icmp_errors: sum(&kind::ICMP_ERRORS),
+            },
+            segments_late: own(&kind::SEGMENTS_LATE),
+            cycle_time_max_ns: value(kind::STANDBY_CYCLE_TIME_MAX),
+            cycle_time_exceeded: value(kind::STANDBY_CYCLE_TIME_EXCEEDED),
             snapshots_retrieved: cnc.find(kind::BACKUP_SNAPSHOT_RETRIEVE_COUNT, &[]).map(|c| c.value),
             backup_query_deadline_ms: cnc.find(kind::BACKUP_QUERY_DEADLINE, &[]).map(|c| c.value),
             errors: errors.len(),
@@ -243,6 +289,14 @@ impl StatusReport {
             && (self.lag_ns < 0 || u128::from(self.lag_ns as u64) > max.as_nanos())
         {
             problems.push(format!("lag_ns is {}, more than {}", self.lag_ns, max.as_nanos()));
+        }
+        for ServiceReport { id, missed_messages, .. } in
+            self.services.iter().filter(|service| service.missed_messages > 0)
+        {
+            problems.push(format!(
+                "service {id} is not deterministic: the log holds {missed_messages} messages of it that it did not \
+                 offer here"
+            ));
         }
         problems
     }
@@ -309,13 +363,14 @@ fn services(cnc: &CncReader) -> Vec<ServiceReport> {
 }
 
 fn service_report(cnc: &CncReader, id: i32, name: String) -> ServiceReport {
-    let value = |kind: &kind::CounterKind| {
+    let of_type = |type_id| {
         cnc.counters()
             .find(|counter| {
-                counter.type_id == kind.type_id && counter.key.get(4..8) == Some(&id.to_le_bytes()[..])
+                counter.type_id == type_id && counter.key.get(4..8) == Some(&id.to_le_bytes()[..])
             })
             .map_or(-1, |counter| counter.value)
     };
+    let value = |kind: &kind::CounterKind| of_type(kind.type_id);
     let percentiles = [
         ("p50", value(&kind::APPLY_LAG_P50_NS)),
         ("p99", value(&kind::APPLY_LAG_P99_NS)),
@@ -327,6 +382,9 @@ fn service_report(cnc: &CncReader, id: i32, name: String) -> ServiceReport {
         id,
         name,
         applied_position: value(&kind::APPLIED_POSITION),
+        missed_messages: value(&kind::MISSED_MESSAGES),
+        cycle_time_max_ns: of_type(kind::SERVICE_CYCLE_TIME_MAX),
+        cycle_time_exceeded: of_type(kind::SERVICE_CYCLE_TIME_EXCEEDED),
         apply_lag_ns: percentiles.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
         figures: Map::new(),
     }

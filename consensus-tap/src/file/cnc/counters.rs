@@ -169,8 +169,6 @@ own_counters! {
     SEGMENTS_LATE = 10009, "Standby segments not prepared in time", Count;
     /// Bytes of recorded frames.
     RECORDED_BYTES = 10010, "Standby recorded bytes", Bytes;
-    /// Longest duty cycle of the receiver.
-    RECEIVER_CYCLE_TIME_MAX_NS = 10011, "Standby receiver max cycle time in ns", Nanoseconds;
     /// Longest sync of the recording to the disk.
     SYNC_TIME_MAX_NS = 10012, "Standby recording max sync time in ns", Nanoseconds;
     /// Who leads, as last heard; -1 for unknown.
@@ -189,6 +187,9 @@ own_counters! {
     APPLY_LAG_MAX_NS = 10021, "Standby apply lag max in ns", Nanoseconds, per_service;
     /// How many batches the figures stand for.
     APPLY_LAG_COUNT = 10022, "Standby apply lag count", Count, per_service;
+    /// The most messages of a service that the log held at once and that the service here had not offered: above 0 it
+    /// is not deterministic.
+    MISSED_MESSAGES = 10023, "Standby service messages missed", Count, per_service;
     /// Log position of the newest snapshot set, -1 for none.
     SNAPSHOT_POSITION = 10030, "Standby snapshot position", Position;
     /// When this process published it, epoch ms; 0 if another did.
@@ -207,6 +208,16 @@ own_counters! {
     REQUESTS_ANSWERED = 10040, "Standby requests answered", Count;
     /// Requests of others that were turned away, or could not be answered.
     REQUESTS_REFUSED = 10041, "Standby requests refused", Count;
+    /// Messages of members and their archives that did not decode.
+    INVALID_MESSAGES = 10042, "Standby invalid messages", Count;
+    /// Runs of datagrams that a socket's send queue had no room for; key: cluster id, socket.
+    SEND_QUEUE_FULL = 10050, "Standby sends dropped, queue full", Count;
+    /// Datagrams that the kernel refused for their destination or length; key: cluster id, socket.
+    DATAGRAMS_REFUSED = 10051, "Standby sends refused by the kernel", Count;
+    /// Datagrams that arrived cut short, or from no UDP address; key: cluster id, socket.
+    DATAGRAMS_MALFORMED = 10052, "Standby datagrams malformed", Count;
+    /// Errors that an ICMP message caused, such as a closed port; key: cluster id, socket.
+    ICMP_ERRORS = 10053, "Standby ICMP errors", Count;
 }
 
 /// Type id of the driver's system counters; key: their id.

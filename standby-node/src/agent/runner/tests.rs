@@ -1,5 +1,6 @@
 use super::*;
 use crate::agent::CompositeAgent;
+use crate::store::cnc::{CncFile, CncReader, CncSettings};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -50,6 +51,7 @@ fn config() -> RunnerConfig {
         core: None,
         idle: IdleStrategy::Sleep(Duration::from_millis(1)),
         cycle_threshold: Duration::from_millis(30),
+        cycle_gauges: Vec::new(),
     }
 }
 
@@ -210,11 +212,21 @@ fn a_core_that_does_not_exist_is_an_error_before_the_agent_starts() {
 
 #[test]
 fn a_long_cycle_is_measured_and_counted_once() {
-    let times = CycleTimes::new(Duration::from_nanos(100));
+    let dir = tempfile::tempdir().unwrap();
+    let (_cnc, mut counters) = CncFile::create(dir.path(), &CncSettings::default(), 1).unwrap();
+    let threshold = Duration::from_nanos(100);
+    let gauges = CycleGauges::allocate_for_service(&mut counters, 0, 3, threshold).unwrap();
+    let times = CycleTimes::new(threshold, vec![gauges.clone()]);
     for cycle_ns in [5, 100, 101, 70] {
         times.record(cycle_ns);
     }
     assert_eq!((times.max_ns(), times.threshold_exceeded_count()), (101, 1));
+    assert_eq!((gauges.max_ns.get(), gauges.exceeded_count.get()), (101, 1));
+    let exceeded = CncReader::open(dir.path()).unwrap().find(219, &[]).unwrap();
+    assert_eq!(
+        exceeded.label,
+        "Cluster container work cycle time exceeded count: threshold=100ns - clusterId=0 serviceId=3"
+    );
 
     let stalls = |cycle| {
         if cycle == 2 {
