@@ -7,10 +7,11 @@
 //! asked for at most once a minute. A member that could not be reached was sent nothing, and is tried again with the
 //! newest set.
 
+use consensus_tap::channel::HostPort;
 use consensus_tap::codec::consensus::{ClusterMember, parse_cluster_members};
 use consensus_tap::file::recording_log::SnapshotSet;
 use consensus_tap::serving::{AnnouncedMember, Announcement, AnnouncementOutcome, MemberOutcome};
-use consensus_tap::tap::TapConfig;
+use consensus_tap::tap::{Routing, TapConfig};
 
 use crate::store::standby_snapshots::{MemberRecord, RecordedOutcome, StandbySnapshots};
 use crate::sys::clock;
@@ -58,22 +59,22 @@ impl Announcing {
     /// The source listed these members. Who is no longer among them needs nothing any more.
     pub fn on_members(&mut self, cluster_members: &str) {
         // The tap has read the list before.
-        let Ok(mut members) = parse_cluster_members(cluster_members) else { return };
-        members.retain(|member| member.id != self.tap.member_id && !member.is_standby());
-        if members == self.members {
-            return;
-        }
-        self.members = members;
+        let Ok(members) = parse_cluster_members(cluster_members) else { return };
         let before = self.records.members.len();
-        let members = &self.members;
         self.records.members.retain(|record| members.iter().any(|member| member.id == record.member_id));
         self.is_changed |= self.records.members.len() != before;
+        self.members = members.into_iter().filter(|member| self.may_be_told(member)).collect();
     }
 
     /// A complete, durable set was entered: every member is to be told of it.
     pub fn announce(&mut self, set: &SnapshotSet) {
         self.newest = Some(set.clone());
         self.tell(set, |_| true);
+    }
+
+    /// These sets are about to be purged: nobody is told of them any more.
+    pub fn on_purge(&mut self, sets: &[SnapshotSet]) {
+        self.newest.take_if(|newest| sets.contains(newest));
     }
 
     /// What became of an announcement.
@@ -92,8 +93,20 @@ impl Announcing {
         // A member may have left the cluster meanwhile, or been told of a newer set.
         let record = self.records.members.iter_mut().find(|record| record.member_id == *member_id);
         let Some(record) = record else { return };
-        if recorded == RecordedOutcome::Taken {
-            record.taken_log_position = record.taken_log_position.max(Some(*log_position));
+        match recorded {
+            RecordedOutcome::Taken => {
+                record.taken_log_position = record.taken_log_position.max(Some(*log_position));
+                record.unknown_log_position = None;
+            }
+            RecordedOutcome::Unknown => {
+                record.unknown_log_position.get_or_insert(*log_position);
+            }
+            RecordedOutcome::Refused | RecordedOutcome::Unreachable
+                if record.unknown_log_position == Some(*log_position) =>
+            {
+                record.unknown_log_position = None;
+            }
+            RecordedOutcome::Refused | RecordedOutcome::Unreachable => {}
         }
         if record.log_position == *log_position {
             record.outcome = recorded;
@@ -147,6 +160,18 @@ impl Announcing {
         &self.records
     }
 
+    /// Standbys take no snapshots, and with `routing = single` nobody is told but the endpoints that are configured.
+    fn may_be_told(&self, member: &ClusterMember) -> bool {
+        if member.id == self.tap.member_id || member.is_standby() {
+            return false;
+        }
+        let is_configured = |endpoint: HostPort| {
+            let reached = self.tap.reached_at(&endpoint);
+            self.tap.consensus_endpoints.iter().any(|other| self.tap.reached_at(other) == reached)
+        };
+        self.tap.routing == Routing::All || member.consensus_endpoint.parse().is_ok_and(is_configured)
+    }
+
     /// Prepares an announcement to those members that were not told as much before, or that could not be reached.
     fn tell(&mut self, set: &SnapshotSet, wants: impl Fn(&MemberRecord) -> bool) {
         let mut told = Vec::new();
@@ -168,6 +193,7 @@ impl Announcing {
                 detail: "it was about to be sent".to_owned(),
                 time_ms: clock::epoch_ms(),
                 taken_log_position: known.as_ref().and_then(|record| record.taken_log_position),
+                unknown_log_position: known.as_ref().and_then(|record| record.possibly_taken()),
             };
             match known {
                 Some(known) => *known = record,
@@ -320,10 +346,62 @@ mod tests {
         assert_eq!((outcome(&announcing, 0), taken(&announcing)), (RecordedOutcome::Unknown, Some(4096)));
         end(&mut announcing, 0, 8192, Outcome::Refused { reason: "no".to_owned() }, 0);
         assert_eq!((outcome(&announcing, 0), taken(&announcing)), (RecordedOutcome::Refused, Some(4096)));
-        assert_eq!(announcing.records().oldest_taken(), Some(4096));
+        assert_eq!(announcing.records().referred_positions(), [4096, 4096]);
         announcing.on_members("1,i,b:1,l,u,x");
         assert!(announcing.records().member(0).is_none());
         assert!(announcing.poll_save().is_some());
+    }
+
+    #[test]
+    fn what_a_member_may_have_stays_until_it_has_certainly_taken_more() {
+        let mut announcing = announcing(StandbySnapshots::default());
+        let mut tell = |log_position, outcome| {
+            announcing.announce(&set(log_position));
+            save(&mut announcing);
+            end(&mut announcing, 0, log_position, outcome, 0);
+            announcing.records().member(0).and_then(MemberRecord::referred_position)
+        };
+        let refused = || Outcome::Refused { reason: "no".to_owned() };
+        assert_eq!(tell(1024, refused()), None);
+        assert_eq!(tell(2048, Outcome::Unknown { reason: "silence" }), Some(2048));
+        assert_eq!(tell(4096, refused()), Some(2048));
+        assert_eq!(tell(8192, Outcome::Taken), Some(8192));
+        assert_eq!(tell(16_384, Outcome::Unknown { reason: "silence" }), Some(8192));
+    }
+
+    #[test]
+    fn a_member_that_comes_back_is_not_told_of_what_was_purged() {
+        let mut announcing = announcing(StandbySnapshots::default());
+        announcing.announce(&set(4096));
+        save(&mut announcing);
+        end(&mut announcing, 0, 4096, Outcome::Unreachable { reason: "down" }, 0);
+        save(&mut announcing);
+        announcing.on_purge(&[set(4096)]);
+        announcing.on_timeout(20 * SECOND_NS);
+        assert!(save(&mut announcing).is_empty());
+    }
+
+    #[test]
+    fn with_single_routing_only_the_configured_endpoints_are_told() {
+        let mut tap = announcing(StandbySnapshots::default()).tap;
+        tap.routing = Routing::Single;
+        tap.consensus_endpoints = vec!["b:1".parse().unwrap()];
+        let mut announcing = Announcing::new(tap, StandbySnapshots::default());
+        announcing.on_members(MEMBERS);
+        announcing.announce(&set(4096));
+        assert_eq!(save(&mut announcing), [(1, "relay:7".to_owned(), 4096)]);
+        // What others took before is not forgotten.
+        let mut before = announcing_to_all();
+        before.tap = announcing.tap;
+        before.on_members(MEMBERS);
+        assert_eq!(before.records().referred_positions(), [4096, 4096]);
+    }
+
+    /// After an announcement to all members, without an outcome.
+    fn announcing_to_all() -> Announcing {
+        let mut announcing = announcing(StandbySnapshots::default());
+        announcing.announce(&set(4096));
+        announcing
     }
 
     #[test]

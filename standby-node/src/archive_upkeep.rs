@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use consensus_tap::file::retention::{Pins, Purge, RetentionPolicy, plan_purge};
 use consensus_tap::file::segment::RecordingGeometry;
+use consensus_tap::tap::OVERLAP_LENGTH;
 use serde::Serialize;
 
 use crate::inspection::recording_check::{Depth, RecordingCheck, RecordingFault, check_recording};
@@ -14,7 +15,7 @@ use crate::store::purge::{Deletions, carry_out, delete, leftovers, planned_delet
 use crate::store::recording_log::RecordingLogFile;
 use crate::store::repair::{cut_off_last_frame, make_next_segment};
 use crate::store::segment::SegmentError;
-use crate::store::standby_snapshots::{MemberRecord, RecordedOutcome, StandbySnapshots};
+use crate::store::standby_snapshots::StandbySnapshots;
 use crate::store::{StoreError, SyncLevel};
 
 /// What a purge deleted, or would.
@@ -149,11 +150,17 @@ impl Planned {
                 return Err(PurgeError::Log { recording_id, source });
             }
         };
+        // As a running node decides: only what a power cut would leave counts, and what a source compares with stays.
+        let durable = files.durable_mark()?.filter(|mark| mark.recording_id == recording_id);
+        let end = durable.map_or(end, |mark| mark.position.clamp(log.start_position(), end));
         // A set that the log does not reach is none to start from, so it protects nothing.
         let sets: Vec<_> =
             files.snapshot_sets(services)?.into_iter().filter(|set| set.log_position <= end).collect();
         let announced = StandbySnapshots::read(&StandbySnapshots::path_in(&files.cluster()))?;
-        let pins = Pins { set_positions: referred_positions(&announced), ..Pins::default() };
+        let pins = Pins {
+            set_positions: announced.referred_positions(),
+            log_positions: vec![end.saturating_sub(OVERLAP_LENGTH)],
+        };
         let purge = plan_purge(policy, &pins, &sets, &log, end);
         let kept = sets.iter().filter(|set| !purge.sets.contains(set)).map(|set| set.log_position).collect();
         Ok(Self { log, purge, kept })
@@ -170,16 +177,6 @@ impl Planned {
             occupied: deletions.occupied,
         }
     }
-}
-
-/// For each member, the log position of the oldest set that its recording log may refer to: the newest that it has
-/// certainly taken, else one of which nobody can tell whether it did.
-pub fn referred_positions(announced: &StandbySnapshots) -> Vec<i64> {
-    let referred = |member: &MemberRecord| {
-        let unknown = (member.outcome == RecordedOutcome::Unknown).then_some(member.log_position);
-        member.taken_log_position.or(unknown)
-    };
-    announced.members.iter().filter_map(referred).collect()
 }
 
 /// Mends what can be mended of what was found, and says what that was. The caller holds the directory's lock.

@@ -40,6 +40,23 @@ pub struct MemberRecord {
     pub time_ms: i64,
     /// Log position of the newest set that the member has taken: it and every later one must stay in our archive.
     pub taken_log_position: Option<i64>,
+    /// Log position of the oldest set that it was sent before that one, if nobody knows whether it has stored it.
+    #[serde(default)]
+    pub unknown_log_position: Option<i64>,
+}
+
+impl MemberRecord {
+    /// Log position of the oldest set that the member's recording log may refer to and that it may have to fetch: the
+    /// newest that it has certainly taken, else the oldest of which nobody can tell.
+    pub fn referred_position(&self) -> Option<i64> {
+        self.taken_log_position.or(self.possibly_taken())
+    }
+
+    /// Log position of the oldest set of which nobody knows, or knows yet, whether the member has stored it.
+    pub fn possibly_taken(&self) -> Option<i64> {
+        let newest = (self.outcome == RecordedOutcome::Unknown).then_some(self.log_position);
+        self.unknown_log_position.or(newest)
+    }
 }
 
 /// What became of an announcement.
@@ -100,9 +117,10 @@ impl StandbySnapshots {
         self.members.iter().find(|record| record.member_id == member_id)
     }
 
-    /// The log position of the oldest set that some member has taken as its newest; sets from there on must stay.
-    pub fn oldest_taken(&self) -> Option<i64> {
-        self.members.iter().filter_map(|record| record.taken_log_position).min()
+    /// For each member that may refer to one, the log position of the oldest set that must stay for it, and every later
+    /// one with it.
+    pub fn referred_positions(&self) -> Vec<i64> {
+        self.members.iter().filter_map(MemberRecord::referred_position).collect()
     }
 }
 
@@ -137,6 +155,7 @@ mod tests {
             detail: "Not configured to accept StandbySnapshot".to_owned(),
             time_ms: 5,
             taken_log_position,
+            unknown_log_position: None,
         }
     }
 
@@ -172,9 +191,15 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_the_newest_taken_sets_bounds_what_may_go() {
-        let of = |members| StandbySnapshots { members }.oldest_taken();
-        assert_eq!(of(vec![]), None);
-        assert_eq!(of(vec![record(0, None), record(1, Some(4096)), record(2, Some(1024))]), Some(1024));
+    fn what_a_member_has_taken_or_may_have_must_stay() {
+        let of = |members| StandbySnapshots { members }.referred_positions();
+        assert!(of(vec![]).is_empty());
+        assert_eq!(of(vec![record(0, None), record(1, Some(4096)), record(2, Some(1024))]), [4096, 1024]);
+        let unknown = MemberRecord { outcome: RecordedOutcome::Unknown, ..record(0, None) };
+        assert_eq!(of(vec![unknown.clone()]), [unknown.log_position], "it may have been stored");
+        let earlier = MemberRecord { unknown_log_position: Some(64), ..record(0, None) };
+        assert_eq!(of(vec![earlier.clone()]), [64], "refused now, and unknown before");
+        let taken = MemberRecord { taken_log_position: Some(8192), ..earlier };
+        assert_eq!(of(vec![taken]), [8192], "a member fetches the newest that it has");
     }
 }
