@@ -19,7 +19,9 @@ use service_api::{ClusteredService, MemberId, ServiceError, ServiceId, StatusFie
 use crate::agent::Agent;
 use crate::agent::archive::Archive;
 use crate::agent::backlog::Backlog;
-use crate::agent::conductor::{Conductor, ConductorRings, Downstream, Following, ModuleStateRequest};
+use crate::agent::conductor::{
+    Conductor, ConductorRings, Downstream, Following, ModuleStateRequest, Retention,
+};
 use crate::agent::receiver::Receiver;
 use crate::agent::replica_module::ReplicaModule;
 use crate::agent::runner::RunnerError;
@@ -336,6 +338,7 @@ pub fn launch(
                     order_producer,
                     news_consumer,
                 ),
+                retention: Retention::new(config.retention, durable_position.clone()),
             },
             life,
             backup,

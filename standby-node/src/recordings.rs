@@ -49,6 +49,13 @@ impl Recordings {
         self.log.as_ref().map_or(0, RecordingWriter::late_segment_count)
     }
 
+    /// The log below `position` is about to be purged.
+    pub fn purged_below(&mut self, position: i64) {
+        if let Some(log) = &mut self.log {
+            log.purged_below(position);
+        }
+    }
+
     /// Gives the snapshots' writers away.
     pub fn take_snapshots(&mut self) -> Vec<RecordingWriter> {
         std::mem::take(&mut self.snapshots)

@@ -172,6 +172,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("snapshot_interval", "\"hourly\""),
     ("snapshot_log_length", "\"7x\""),
     ("snapshot_term_length", "100000"),
+    ("retain_snapshots", "0"),
     ("audit_ballast", "7"),
 ];
 /// Keys that take any text or path.

@@ -94,6 +94,20 @@ impl RecordingGeometry {
         Ok(Self { recording_id, start_position, term_length, segment_length, initial_term_id, stream_id })
     }
 
+    /// The same recording, once all below `position` is purged: a segment's base, at or above the start.
+    ///
+    /// # Panics
+    /// When a purge cannot end at `position`.
+    pub fn purged_below(mut self, position: i64) -> Self {
+        assert!(position >= self.start_position, "{position} lies before the recording");
+        assert!(
+            position == self.segment_base(position) || position == self.start_position,
+            "cut in a segment"
+        );
+        self.start_position = position;
+        self
+    }
+
     /// Which recording of the archive.
     pub fn recording_id(&self) -> i64 {
         self.recording_id

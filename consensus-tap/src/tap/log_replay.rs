@@ -5,8 +5,9 @@ use crate::archive::CorrelationId;
 use crate::image::{ImageKey, SubscriptionId};
 use crate::wire::data::{HEADER_LENGTH, frames};
 
-/// How far back of our end a replay begins, so that the overlap tells a fork from a continuation.
-pub(super) const OVERLAP_LENGTH: i64 = 64 * 1024;
+/// How far back of our end a replay begins, so that the overlap tells a fork from a continuation. As much of the log as
+/// that must stay, whatever is purged.
+pub const OVERLAP_LENGTH: i64 = 64 * 1024;
 
 /// The replay under way.
 ///

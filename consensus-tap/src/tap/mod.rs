@@ -42,6 +42,7 @@ use std::net::SocketAddr;
 pub use self::action::{TapAction, TapReport};
 pub use self::config::{ReplayStart, Routing, SECOND_NS, SourceType, TapConfig};
 pub use self::lag::LagTracker;
+pub use self::log_replay::OVERLAP_LENGTH;
 pub use self::recorder::{AppendError, RecordFailed, Recorder, RecordingKey};
 pub use self::source::{Source, SourceError};
 pub use self::status::{TapState, TapStatus};

@@ -2,6 +2,7 @@
 //! of life. It may write files, never wait for a disk or a name.
 
 mod downstream;
+mod purging;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
@@ -15,6 +16,7 @@ use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
 use rtrb::{Consumer, Producer};
 
 pub use self::downstream::Downstream;
+pub use self::purging::Retention;
 use super::archive::{ArchiveCommand, ArchiveRequest};
 use super::backlog::Backlog;
 use super::fetched_snapshots::{FetchedSnapshots, RecordedSet};
@@ -71,6 +73,8 @@ pub struct Following {
     pub missed_messages: Vec<Counter>,
     /// Makes snapshots count.
     pub snapshots: SnapshotControl,
+    /// Lets go of the oldest of them, and of the log before.
+    pub retention: Retention,
 }
 
 /// The conductor.
@@ -81,6 +85,7 @@ pub struct Conductor {
     missed_messages: Vec<Counter>,
     starting: Starting,
     snapshots: SnapshotControl,
+    retention: Retention,
     life: SignsOfLife,
     /// Where newer snapshots of the members are fetched.
     backup: Option<BackupSchedule>,
@@ -108,13 +113,14 @@ impl Conductor {
         downstream: Downstream,
         rings: ConductorRings,
     ) -> Self {
-        let Following { starting, module, missed_messages, snapshots } = following;
+        let Following { starting, module, missed_messages, snapshots, retention } = following;
         Self {
             history,
             module,
             missed_messages,
             starting,
             snapshots,
+            retention,
             life,
             backup,
             rings,
@@ -134,6 +140,7 @@ impl Conductor {
             ReceiverRequest::Tap(action) => self.on_action(action)?,
             ReceiverRequest::SnapshotsRecorded(writers) => self.on_snapshots_recorded(&writers),
             ReceiverRequest::SnapshotMarked { position } => self.snapshots.on_marked(position),
+            ReceiverRequest::LogStartMoved => self.on_log_start_moved(),
             ReceiverRequest::SnapshotsDiscarded(writers) => {
                 // The rows go with the next set's first: these writers may be of a set before that one.
                 self.history.discard_snapshots(writers);
@@ -250,7 +257,10 @@ impl Conductor {
     /// The archive serves what there is now. To be called whenever catalog or log changed.
     fn serve_recordings(&mut self) {
         self.downstream.on_history_changed();
-        let list = self.history.recordings(self.log.as_ref());
+        let list = match (self.retention.going(), &self.log) {
+            (Some(going), Some(log)) => self.history.recordings_without(going, log),
+            (_, log) => self.history.recordings(log.as_ref()),
+        };
         self.rings.archive_commands.push(ArchiveCommand::Serve(Arc::new(list)));
     }
 
@@ -258,8 +268,9 @@ impl Conductor {
         match request {
             ArchiveRequest::Resolve { token, endpoint } => self.resolve(Asker::Archive(token), endpoint),
             ArchiveRequest::Announced(outcome) => self.on_announced(&outcome),
-            // Nobody has asked: nothing is purged yet.
-            ArchiveRequest::LowestReplay { .. } => {}
+            ArchiveRequest::LowestReplay { recording_id, position } => {
+                self.on_lowest_replay(recording_id, position);
+            }
         }
     }
 
@@ -296,6 +307,7 @@ impl Conductor {
             replica.push(start).expect("a replica is started once");
         }
         self.snapshots.start(&self.history, log_position, self.now_ns);
+        self.retention.start(log_position, self.rings.replica_module.is_some());
     }
 
     fn on_snapshot_event(&mut self, event: SnapshotEvent) -> Result<(), AgentError> {
@@ -312,6 +324,7 @@ impl Conductor {
                 if let Some(backup) = &self.backup {
                     backup.on_retrieved();
                 }
+                self.retention.on_history_changed();
                 self.create_waiting_log()?;
             }
             SnapshotEvent::FetchedFailed(reason) => self.fail(reason),
@@ -331,6 +344,7 @@ impl Conductor {
             "standby snapshot taken"
         );
         self.downstream.on_snapshot_published(set);
+        self.retention.on_snapshot_published(*log_position);
     }
 
     fn on_reply(&mut self, reply: StorageReply) {
@@ -343,6 +357,7 @@ impl Conductor {
                 }
             }
             StorageReply::Replaced(replaced) => self.on_announcements_saved(replaced),
+            StorageReply::Purged(purged) => self.on_purged(purged),
             StorageReply::SyncFailed { reason } => self.fail(reason),
         }
     }
@@ -507,6 +522,7 @@ impl Agent for Conductor {
             work += 1;
         }
         work += self.tell_others();
+        work += self.purge();
         if let Ok(request) = self.rings.module_states.try_recv() {
             // Who asked may have gone; that is no concern of the node.
             let _ = request.send(self.module.state().cloned());

@@ -62,6 +62,12 @@ pub enum ReceiverCommand {
     /// Mark the log's end for a snapshot in every reader. The log is open. To be answered with
     /// [`ReceiverRequest::SnapshotMarked`] before there is another.
     MarkSnapshot,
+    /// Look at nothing of the log below `position` any more, for it is about to be purged. To be answered with
+    /// [`ReceiverRequest::LogStartMoved`] before there is another.
+    MoveLogStart {
+        /// Where the log begins from now on: a segment's base.
+        position: i64,
+    },
     /// The log says that a new leadership term began.
     LeadershipTerm {
         /// The term.
@@ -87,6 +93,8 @@ pub enum ReceiverRequest {
         /// Where the log ended.
         position: i64,
     },
+    /// The receiver looks at nothing below the log's new start.
+    LogStartMoved,
     /// Writing a recording failed.
     RecordFailed {
         /// Which one.
@@ -112,6 +120,8 @@ pub struct Receiver<Io> {
     end: LogEnd,
     /// A mark that the conductor has not been told of.
     snapshot_marked: Option<i64>,
+    /// The conductor has not been told that the log's start has moved.
+    log_start_moved: bool,
     lag: LagTracker,
     /// Whose positions the lag was told.
     lag_source_id: i32,
@@ -142,6 +152,7 @@ impl<Io: DatagramIo> Receiver<Io> {
             readers,
             end: LogEnd::NONE,
             snapshot_marked: None,
+            log_start_moved: false,
             lag: LagTracker::default(),
             lag_source_id: -1,
             lag_since_ns: 0,
@@ -167,6 +178,10 @@ impl<Io: DatagramIo> Receiver<Io> {
             ReceiverCommand::SnapshotFailed { reason } => self.tap.on_snapshot_failed(reason, now_ns),
             ReceiverCommand::Failed { reason } => self.tap.on_recording_failed(reason, now_ns),
             ReceiverCommand::MarkSnapshot => self.mark_snapshot(now_ns),
+            ReceiverCommand::MoveLogStart { position } => {
+                self.recordings.purged_below(position);
+                self.log_start_moved = true;
+            }
             ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id } => {
                 self.tap.on_leadership_term(leadership_term_id, leader_member_id);
             }
@@ -240,6 +255,9 @@ impl<Io: DatagramIo> Receiver<Io> {
         if self.waiting.is_none() {
             let marked = self.snapshot_marked.take();
             self.waiting = marked.map(|position| ReceiverRequest::SnapshotMarked { position });
+        }
+        if self.waiting.is_none() && std::mem::take(&mut self.log_start_moved) {
+            self.waiting = Some(ReceiverRequest::LogStartMoved);
         }
         let Some(request) = self.waiting.take() else { return 0 };
         match self.requests.push(request) {

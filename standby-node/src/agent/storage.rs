@@ -12,8 +12,10 @@ use rtrb::{Consumer, Producer};
 use super::backlog::Backlog;
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
+use crate::store::ControlFileSync;
 use crate::store::counters::Counter;
 use crate::store::durability::DurabilityFile;
+use crate::store::purge::{Deletions, UnnamedFiles};
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::segment_preparer::SegmentPreparer;
 use crate::store::standby_snapshots::replace_file;
@@ -44,6 +46,14 @@ pub enum StorageJob {
         path: PathBuf,
         /// What it is to hold.
         bytes: Vec<u8>,
+    },
+    /// A purge came one step farther: put the file on the disk, then delete what nothing names any more, where that is
+    /// its last step.
+    Purge {
+        /// What was changed, if something was.
+        changed: Option<ControlFileSync>,
+        /// What goes then.
+        files: Option<UnnamedFiles>,
     },
 }
 
@@ -92,6 +102,8 @@ pub enum StorageReply {
     SnapshotsSynced(Result<(), String>),
     /// The file is replaced, or why not, in words.
     Replaced(Result<(), String>),
+    /// A step of a purge is done, with what it deleted; or why not, in words.
+    Purged(Result<Deletions, String>),
     /// The log can no longer be made durable.
     SyncFailed {
         /// In words.
@@ -157,6 +169,12 @@ impl Storage {
                 self.reply(StorageReply::Replaced(replaced));
             }
             StorageJob::SyncSnapshots(syncers) => self.snapshots.push_back(syncers),
+            StorageJob::Purge { changed, files } => {
+                let synced = changed.map_or(Ok(()), |file| file.sync());
+                let deleted =
+                    synced.and_then(|()| files.map_or_else(|| Ok(Deletions::default()), |f| f.delete()));
+                self.reply(StorageReply::Purged(deleted.map_err(|error| error.to_string())));
+            }
         }
     }
 

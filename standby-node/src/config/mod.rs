@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use consensus_tap::archive::Credentials;
 use consensus_tap::authentication::SharedSecrets;
 use consensus_tap::channel::HostPort;
+use consensus_tap::file::retention::RetentionPolicy;
 use consensus_tap::serving::AllowList;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
 use consensus_tap::wire::TermLength;
@@ -82,6 +83,8 @@ pub struct NodeConfig {
     pub sync_interval: std::time::Duration,
     /// When and how snapshots are taken.
     pub snapshots: SnapshotConfig,
+    /// Which snapshots are kept, and with them the log from the oldest of them on; `None`: everything.
+    pub retention: Option<RetentionPolicy>,
     /// Ballast of audit services, bytes.
     pub audit_ballast: usize,
 }
@@ -264,6 +267,9 @@ impl NodeConfig {
             file_sync_level: settings.file_sync_level.map_or(SyncLevel::None, |level| level.0),
             sync_interval: settings.sync_interval.map_or(std::time::Duration::from_secs(1), |span| span.0),
             snapshots,
+            retention: settings
+                .retain_snapshots
+                .map(|count| RetentionPolicy::KeepSnapshots(usize::from(count.get()))),
             audit_ballast,
         })
     }

@@ -242,6 +242,11 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE")]
     pub snapshot_term_length: Option<Size>,
 
+    /// Keep the newest N snapshots and the log from the oldest of them on, and delete what is older as soon as no member,
+    /// replay or service needs it. [default: keep everything]
+    #[arg(long, value_name = "N")]
+    pub retain_snapshots: Option<NonZeroU16>,
+
     /// Bytes of ballast in each audit service's state; a multiple of 8. [default: 0]
     #[arg(long, value_name = "SIZE")]
     pub audit_ballast: Option<Size>,
@@ -265,7 +270,7 @@ impl Settings {
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,
             service_cores, idle, network, aeron_dir, snapshot_mode, snapshot_on_ordinary, snapshot_interval,
-            snapshot_log_length, snapshot_term_length, audit_ballast,
+            snapshot_log_length, snapshot_term_length, retain_snapshots, audit_ballast,
         )
     }
 }

@@ -184,11 +184,20 @@ impl Catalog {
     /// # Errors
     /// As [`Self::stop`].
     pub fn set_start_position(&mut self, recording_id: i64, position: i64) -> Result<(), StoreError> {
+        self.move_start_position(recording_id, position)?;
+        self.file.sync(self.level)
+    }
+
+    /// As [`Self::set_start_position`], not on the disk before the next sync.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub fn move_start_position(&mut self, recording_id: i64, position: i64) -> Result<(), StoreError> {
         let at = self.index_of(recording_id, RecordState::Valid)?;
         let record = &mut self.catalog.records[at];
         self.file.write(record.offset + field::START_POSITION, &position.to_le_bytes())?;
         record.descriptor.start_position = position;
-        self.file.sync(self.level)
+        Ok(())
     }
 
     /// Marks a recording as deleted; its segment files may go afterwards.

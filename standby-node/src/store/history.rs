@@ -5,7 +5,10 @@
 //! log counts once its recording is in the catalog and a TERM row names it. A crash between two steps leaves
 //! something that nobody finds, never something half-made that somebody does.
 
+mod purging;
 mod snapshots;
+
+pub use self::purging::Going;
 
 use std::path::{Path, PathBuf};
 
@@ -341,20 +344,30 @@ impl History {
     pub fn recordings(&self, log: Option<&RecordingPlace>) -> RecordingList {
         let mut list = RecordingList::default();
         for descriptor in self.catalog.iter() {
-            let place = match log {
-                Some(log) if log.recording_id() == descriptor.recording_id => Ok(log.clone()),
-                // Nobody knows the end of one that some other process may be making.
-                _ if descriptor.is_active() => continue,
-                _ => geometry_of(descriptor)
-                    .map(|geometry| self.place(geometry, Published::new(descriptor.stop_position))),
-            };
-            match place {
-                Ok(place) => list.push(recording_of(descriptor), place),
-                Err(error) => tracing::warn!(%error, "a recording is not served"),
+            if let Some(place) = self.served_place(descriptor, log) {
+                list.push(recording_of(descriptor), place);
             }
         }
         list.set_log(log.map(RecordingPlace::recording_id));
         list
+    }
+
+    /// Where a recording can be read, `None` for one that is not served.
+    fn served_place(&self, descriptor: &Descriptor, log: Option<&RecordingPlace>) -> Option<RecordingPlace> {
+        if let Some(log) = log.filter(|log| log.recording_id() == descriptor.recording_id) {
+            return Some(log.clone());
+        }
+        // Nobody knows the end of one that some other process may be making.
+        if descriptor.is_active() {
+            return None;
+        }
+        match geometry_of(descriptor) {
+            Ok(geometry) => Some(self.place(geometry, Published::new(descriptor.stop_position))),
+            Err(error) => {
+                tracing::warn!(%error, "a recording is not served");
+                None
+            }
+        }
     }
 
     fn place(&self, geometry: RecordingGeometry, published: Published) -> RecordingPlace {

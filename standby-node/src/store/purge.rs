@@ -72,6 +72,32 @@ pub fn leftovers(archive: &Path, records: &[Record], and_hidden: bool) -> Result
     })
 }
 
+/// Files in an archive's directory that its catalog does not name. Finding them and deleting them takes time.
+#[derive(Debug)]
+pub struct UnnamedFiles {
+    archive: PathBuf,
+    records: Vec<Record>,
+}
+
+impl UnnamedFiles {
+    /// Files beside those that `records`, in order of ids, name.
+    pub(super) fn new(archive: &Path, records: Vec<Record>) -> Self {
+        Self { archive: archive.to_owned(), records }
+    }
+
+    /// Deletes them. One that another thread deletes meanwhile is gone as well.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] at the first that cannot be deleted.
+    pub fn delete(&self) -> Result<Deletions, StoreError> {
+        let deletions = leftovers(&self.archive, &self.records, false)?;
+        if !deletions.files.is_empty() {
+            delete(&self.archive, &deletions)?;
+        }
+        Ok(deletions)
+    }
+}
+
 /// Carries out what [`plan_purge`](consensus_tap::file::retention::plan_purge) decided, and returns what it deleted.
 ///
 /// # Errors
@@ -98,18 +124,24 @@ pub fn carry_out(
     Ok(deletions)
 }
 
-/// Deletes these files.
+/// Deletes these files; one that is gone already is no error.
 ///
 /// # Errors
 /// [`StoreError::Io`] at the first that cannot be deleted.
 pub fn delete(archive: &Path, deletions: &Deletions) -> Result<(), StoreError> {
     for path in &deletions.files {
-        disk::remove(path).map_err(StoreError::io(path, "remove it"))?;
+        match disk::remove(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io(path, "remove it")(error));
+            }
+            _ => {}
+        }
     }
     sync_directory(archive)
 }
 
-fn recordings_of(set: &SnapshotSet) -> impl Iterator<Item = i64> {
+/// The recordings of a set, the consensus module's last.
+pub(super) fn recordings_of(set: &SnapshotSet) -> impl Iterator<Item = i64> {
     set.services.iter().copied().chain([set.consensus_module])
 }
 
@@ -126,8 +158,13 @@ fn select(archive: &Path, is_wanted: impl Fn(SegmentName) -> bool) -> Result<Del
     let mut deletions = Deletions::default();
     for name in names {
         let path = archive.join(name.to_string());
-        let blocks = std::fs::metadata(&path).map_err(StoreError::io(&path, "ask for its length"))?.blocks();
-        deletions.occupied += blocks * BLOCK_LENGTH;
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            // Another thread has just deleted it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(StoreError::io(&path, "ask for its length")(error)),
+        };
+        deletions.occupied += metadata.blocks() * BLOCK_LENGTH;
         deletions.files.push(path);
     }
     Ok(deletions)

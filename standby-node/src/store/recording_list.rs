@@ -40,6 +40,11 @@ impl RecordingList {
         self.log = recording_id.and_then(|id| self.index_of(id));
     }
 
+    /// What others are told of each, in order of ids.
+    pub fn list(&self) -> &[Recording] {
+        &self.recordings
+    }
+
     fn index_of(&self, recording_id: i64) -> Option<usize> {
         self.recordings.binary_search_by_key(&recording_id, |recording| recording.recording_id).ok()
     }

@@ -178,6 +178,14 @@ impl RecordingWriter {
         &self.geometry
     }
 
+    /// What lies below `position` is about to be purged: nothing there is looked at any more.
+    ///
+    /// # Panics
+    /// As [`RecordingGeometry::purged_below`].
+    pub fn purged_below(&mut self, position: i64) {
+        self.geometry = self.geometry.purged_below(position);
+    }
+
     /// How many segments this thread had to create itself, because the prepared one was late: each stalled it.
     pub fn late_segment_count(&self) -> u64 {
         self.late_segment_count
@@ -227,13 +235,10 @@ impl RecordingWriter {
 
     /// Whether the frames of a run that begins at `position` are the ones recorded there, their session and stream
     /// ids apart: another source replays the same log under other ids. Frames at or behind the recorded position
-    /// are not compared.
+    /// are not compared, nor are those below the start of the recording, which a purge may have moved meanwhile.
     ///
     /// # Errors
     /// [`SegmentError`] when the segment cannot be read: that tells nothing about the frames.
-    ///
-    /// # Panics
-    /// When `position` lies before the start of the recording.
     pub fn matches(&mut self, position: i64, frames: &[u8]) -> Result<bool, SegmentError> {
         let mut at = position;
         let mut rest = frames;
@@ -249,8 +254,9 @@ impl RecordingWriter {
                 return Ok(false);
             }
             // A frame lies within one term, so its bytes are contiguous.
-            let recorded = self.recorded.frames(at, frame_end)?;
-            if !is_same_frame(recorded, received) {
+            if at >= self.geometry.start_position()
+                && !is_same_frame(self.recorded.frames(at, frame_end)?, received)
+            {
                 return Ok(false);
             }
             rest = rest.get(frame.aligned_length() as usize..).unwrap_or_default();

@@ -38,6 +38,16 @@ impl Downstream {
         self.announcing.announce(set);
     }
 
+    /// From where on snapshot sets must stay for the members.
+    pub(super) fn referred_positions(&self) -> Vec<i64> {
+        self.announcing.records().referred_positions()
+    }
+
+    /// These sets are about to go.
+    pub(super) fn on_purge(&mut self, sets: &[SnapshotSet]) {
+        self.announcing.on_purge(sets);
+    }
+
     pub(super) fn on_leadership_term(&mut self, leadership_term_id: i64, leader_member_id: i32) {
         self.standing.on_leadership_term(leadership_term_id, leader_member_id);
         self.is_stale = true;
@@ -126,5 +136,7 @@ impl Conductor {
             }
         }
         self.downstream.announcing.on_outcome(outcome, self.now_ns);
+        // What this member had before may go now.
+        self.retention.on_history_changed();
     }
 }

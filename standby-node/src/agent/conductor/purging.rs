@@ -1,0 +1,264 @@
+//! Retention while the node runs: what the policy no longer wants goes, and nobody who still needs it is disturbed.
+//!
+//! ```text
+//!   plan -> archive serves a list without it, tells who still reads it -> plan again, with that
+//!        -> receiver looks below the log's new start no more
+//!        -> rows of recording.log, on the disk -> catalog, on the disk -> files
+//! ```
+//! Whatever fails is said and tried again after a minute. Each step leaves the directory as one that a node, or a Java
+//! archive, starts from.
+
+use consensus_tap::file::retention::{Pins, RetentionPolicy};
+use consensus_tap::tap::OVERLAP_LENGTH;
+
+use super::{ArchiveCommand, Conductor, ReceiverCommand, StorageJob};
+use crate::store::ControlFileSync;
+use crate::store::counters::Counter;
+use crate::store::history::{Going, HistoryError, RecordingPlace};
+use crate::store::purge::{Deletions, UnnamedFiles};
+
+/// After a failure, and while others still read what is to go.
+const RETRY_INTERVAL_NS: u64 = 60_000_000_000;
+/// A snapshot is on the disk before the log up to it is, at file sync level 0 by up to a sync interval.
+const DURABLE_INTERVAL_NS: u64 = 100_000_000;
+
+/// What is to be kept, and how far the purge under way has come.
+#[derive(Debug)]
+pub struct Retention {
+    /// `None`: everything.
+    policy: Option<RetentionPolicy>,
+    durable_position: Counter,
+    /// Up to where the replica has certainly read, where there is one.
+    replica_position: Option<i64>,
+    is_due: bool,
+    due_ns: u64,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The services do not run yet.
+    Starting,
+    Idle,
+    /// The archive agent is asked who still reads what would go.
+    Asking {
+        going: Going,
+        pins: Pins,
+        unanswered: Vec<i64>,
+    },
+    /// The receiver is told where the log will begin.
+    MovingStart(Going),
+    /// Rows of recording.log are on their way to the disk.
+    Withdrawing(Going),
+    /// The catalog is on its way to the disk, and then files are deleted.
+    Deleting(Going),
+}
+
+impl Retention {
+    /// Keeps what `policy` wants, all of it with `None`. `durable_position` is up to where the log is on the disk.
+    pub fn new(policy: Option<RetentionPolicy>, durable_position: Counter) -> Self {
+        let phase = Phase::Starting;
+        Self { policy, durable_position, replica_position: None, is_due: false, due_ns: 0, phase }
+    }
+
+    /// Everything that reads the log runs, from `log_position` on.
+    pub(super) fn start(&mut self, log_position: i64, has_replica: bool) {
+        self.replica_position = has_replica.then_some(log_position);
+        self.phase = Phase::Idle;
+        self.on_history_changed();
+    }
+
+    /// All that takes snapshots has read the log up to `log_position`.
+    pub(super) fn on_snapshot_published(&mut self, log_position: i64) {
+        if let Some(position) = &mut self.replica_position {
+            *position = log_position;
+        }
+        self.on_history_changed();
+    }
+
+    /// There is a newer set, or a member needs an older one no more.
+    pub(super) fn on_history_changed(&mut self) {
+        self.is_due = true;
+    }
+
+    /// What the archive must not list any more, though the catalog still does.
+    pub(super) fn going(&self) -> Option<&Going> {
+        match &self.phase {
+            Phase::Asking { going, .. } | Phase::MovingStart(going) | Phase::Withdrawing(going) => {
+                Some(going)
+            }
+            Phase::Starting | Phase::Idle | Phase::Deleting(_) => None,
+        }
+    }
+
+    fn retry_later(&mut self, now_ns: u64, after_ns: u64) {
+        self.phase = Phase::Idle;
+        self.is_due = true;
+        self.due_ns = now_ns.saturating_add(after_ns);
+    }
+}
+
+impl Conductor {
+    /// Begins a purge when one is due.
+    pub(super) fn purge(&mut self) -> usize {
+        let Retention { policy, is_due, due_ns, phase, .. } = &self.retention;
+        let (Some(policy), Some(log)) = (*policy, &self.log) else { return 0 };
+        if !is_due || self.now_ns < *due_ns || !matches!(phase, Phase::Idle) {
+            return 0;
+        }
+        let durable_position = self.retention.durable_position.get_volatile();
+        if self.newest_snapshot().is_some_and(|newest| newest > durable_position) {
+            // The log is not on the disk up to the newest set, without which an older one is still needed.
+            self.retention.retry_later(self.now_ns, DURABLE_INTERVAL_NS);
+            return 0;
+        }
+        let pins = self.pins(durable_position);
+        let going = self.plan(policy, &pins, log, durable_position);
+        self.retention.is_due = false;
+        if going.is_empty(log) {
+            // A crash may have come between the last step and its files.
+            let files = self.history.unnamed_files();
+            self.retention.phase = Phase::Deleting(going);
+            self.purge_step(Ok(None), Some(files));
+            return 1;
+        }
+        let asked: Vec<i64> = going.recording_ids.iter().copied().chain([log.recording_id()]).collect();
+        self.retention.phase = Phase::Asking { going, pins, unanswered: asked.clone() };
+        self.serve_recordings();
+        for recording_id in asked {
+            self.rings.archive_commands.push(ArchiveCommand::AskLowestReplay { recording_id });
+        }
+        1
+    }
+
+    /// What this node itself and the members need.
+    fn pins(&self, durable_position: i64) -> Pins {
+        let readers = self.module.log_position().into_iter().chain(self.retention.replica_position);
+        let compared_from = durable_position.saturating_sub(OVERLAP_LENGTH);
+        Pins {
+            log_positions: readers.chain([compared_from]).collect(),
+            set_positions: self.downstream.referred_positions(),
+        }
+    }
+
+    fn plan(
+        &self,
+        policy: RetentionPolicy,
+        pins: &Pins,
+        log: &RecordingPlace,
+        durable_position: i64,
+    ) -> Going {
+        self.history.plan_purge(policy, pins, self.starting.service_count(), log, durable_position)
+    }
+
+    /// The archive agent says from where on a recording is still read; a replay that it begins from now on reads nothing
+    /// of what would go.
+    pub(super) fn on_lowest_replay(&mut self, recording_id: i64, position: Option<i64>) {
+        let Phase::Asking { going, pins, unanswered } = &mut self.retention.phase else { return };
+        unanswered.retain(|&asked| asked != recording_id);
+        if let (Some(position), Some(log)) = (position, &self.log) {
+            if recording_id == log.recording_id() {
+                pins.log_positions.push(position);
+            } else {
+                // The whole set stays: who reads one of its recordings will ask for the others.
+                let of_set =
+                    going.purge.sets.iter().find(|set| {
+                        set.consensus_module == recording_id || set.services.contains(&recording_id)
+                    });
+                pins.set_positions.extend(of_set.map(|set| set.log_position));
+                going.recording_ids.retain(|&going| going != recording_id);
+            }
+        }
+        if unanswered.is_empty() {
+            self.begin_purge();
+        }
+    }
+
+    /// Nobody reads what goes now.
+    fn begin_purge(&mut self) {
+        let Phase::Asking { going: wanted, mut pins, .. } =
+            std::mem::replace(&mut self.retention.phase, Phase::Idle)
+        else {
+            return;
+        };
+        let (Some(policy), Some(log)) = (self.retention.policy, &self.log) else { return };
+        let durable_position = self.retention.durable_position.get_volatile();
+        // A member may have been told of one meanwhile.
+        pins.set_positions.extend(self.downstream.referred_positions());
+        let mut going = self.plan(policy, &pins, log, durable_position);
+        // A set that was published meanwhile may make more unwanted; nobody was asked about that.
+        going.purge.sets.retain(|set| wanted.purge.sets.contains(set));
+        going.recording_ids.retain(|recording_id| wanted.recording_ids.contains(recording_id));
+        going.purge.log_start_position = going.purge.log_start_position.min(wanted.purge.log_start_position);
+        if going != wanted {
+            self.retention.retry_later(self.now_ns, RETRY_INTERVAL_NS);
+        }
+        if going.is_empty(log) {
+            return self.serve_recordings();
+        }
+        self.downstream.on_purge(&going.purge.sets);
+        let position = going.purge.log_start_position;
+        self.retention.phase = Phase::MovingStart(going);
+        self.serve_recordings();
+        self.command(ReceiverCommand::MoveLogStart { position });
+    }
+
+    /// The receiver looks at nothing any more that goes.
+    pub(super) fn on_log_start_moved(&mut self) {
+        let Phase::MovingStart(going) = std::mem::replace(&mut self.retention.phase, Phase::Idle) else {
+            return;
+        };
+        let withdrawn = self.history.withdraw_sets(&going).map(Some);
+        self.retention.phase = Phase::Withdrawing(going);
+        self.purge_step(withdrawn, None);
+    }
+
+    /// A step is done, or why not, in words.
+    pub(super) fn on_purged(&mut self, purged: Result<Deletions, String>) {
+        let deletions = match purged {
+            Ok(deletions) => deletions,
+            Err(reason) => return self.purge_failed(&reason),
+        };
+        match std::mem::replace(&mut self.retention.phase, Phase::Idle) {
+            Phase::Withdrawing(going) => {
+                let Some(log) = &mut self.log else { return };
+                let disowned = self.history.disown(&going, log).map(Some);
+                let files = self.history.unnamed_files();
+                self.retention.phase = Phase::Deleting(going);
+                self.purge_step(disowned, Some(files));
+                self.serve_recordings();
+            }
+            Phase::Deleting(going) if !deletions.files.is_empty() => {
+                let sets: Vec<i64> = going.purge.sets.iter().map(|set| set.log_position).collect();
+                tracing::info!(
+                    snapshots = ?sets,
+                    log_start = going.purge.log_start_position,
+                    files = deletions.files.len(),
+                    bytes = deletions.occupied,
+                    "purged"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Has the disk catch up with a step.
+    fn purge_step(
+        &mut self,
+        changed: Result<Option<ControlFileSync>, HistoryError>,
+        files: Option<UnnamedFiles>,
+    ) {
+        match changed {
+            Ok(changed) => self.rings.jobs.push(StorageJob::Purge { changed, files }),
+            Err(error) => self.purge_failed(&error.to_string()),
+        }
+    }
+
+    fn purge_failed(&mut self, reason: &str) {
+        let text = format!("the archive is not purged: {reason}; it is tried again in a minute");
+        tracing::error!("{text}");
+        self.life.record_error(&text);
+        self.retention.retry_later(self.now_ns, RETRY_INTERVAL_NS);
+        self.serve_recordings();
+    }
+}
