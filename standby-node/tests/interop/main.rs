@@ -17,6 +17,7 @@ mod module_state;
 mod official_tools;
 mod seed;
 mod smoke;
+mod snapshots_loaded;
 mod standby_snapshots;
 mod support;
 mod versions;
