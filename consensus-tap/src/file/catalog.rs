@@ -65,7 +65,7 @@ pub mod field {
 pub struct Header {
     /// Packed version; the major part must be 3.
     pub version: i32,
-    /// Id of the next recording; 0 in files that never had it means last id + 1.
+    /// Id of the next recording, as far as the header knows; see [`Catalog::next_recording_id`].
     pub next_recording_id: i64,
     /// Records start at multiples of this behind the header, bytes.
     pub alignment: i32,
@@ -159,36 +159,25 @@ impl Catalog {
         let mut records: Vec<Record> = Vec::new();
         let mut offset = HEADER_LENGTH;
         while offset < bytes.len() {
-            let Some(record) = parse_record(image, offset, alignment)? else { break };
-            let id = record.descriptor.recording_id;
-            let record_length = usize::try_from(record.length).unwrap_or(usize::MAX);
+            let Some(frame) = RecordFrame::parse(image, offset, alignment)? else { break };
             let least = records.last().map_or(0, |last| last.descriptor.recording_id.saturating_add(1));
-            if id < least && record.state == RecordState::Invalid {
+            match frame.record(image, least) {
+                Ok(record) => records.push(record),
                 // A power cut left the header of a record that nobody was told of, without its descriptor.
-                offset += record_length;
-                continue;
+                Err(_) if frame.state == RecordState::Invalid => {}
+                Err(error) => return Err(error),
             }
-            if id < least {
-                let expected = format_args!("{least} or more");
-                return Err(FormatError::unexpected(offset + 48, "recording id", expected, id));
-            }
-            offset += record_length;
-            records.push(record);
-        }
-        let least = records.last().map_or(0, |last| last.descriptor.recording_id.saturating_add(1));
-        if header.next_recording_id != 0 && header.next_recording_id < least {
-            let expected = format_args!("0, or {least} or more");
-            return Err(FormatError::unexpected(8, "next recording id", expected, header.next_recording_id));
+            offset += frame.length;
         }
         Ok(Self { header, records, end: to_u64(offset) })
     }
 
-    /// The id that the next recording gets.
+    /// The id that the next recording gets: the header's, or the one behind the last record's where that is higher. A
+    /// power cut may leave a header that is older than the records.
     pub fn next_recording_id(&self) -> i64 {
-        match self.header.next_recording_id {
-            0 => self.records.last().map_or(0, |last| last.descriptor.recording_id.saturating_add(1)),
-            id => id,
-        }
+        let behind_last =
+            self.records.last().map_or(0, |last| last.descriptor.recording_id.saturating_add(1));
+        self.header.next_recording_id.max(behind_last)
     }
 
     /// The record of a recording that is in use.
@@ -303,52 +292,76 @@ const LENGTH_OF_HEADER: i32 = 32;
 const STRINGS_OFFSET: usize = 112;
 const _: () = assert!(RECORD_HEADER_LENGTH + 7 * 8 + 6 * 4 == STRINGS_OFFSET);
 
-/// One record, `None` where the records end.
-fn parse_record(image: Image<'_>, offset: usize, alignment: usize) -> Result<Option<Record>, FormatError> {
-    let rest = image.bytes.get(offset..).unwrap_or_default();
-    if rest.len() < RECORD_HEADER_LENGTH && rest.iter().all(|byte| *byte == 0) {
-        return Ok(None);
+/// Where a record lies and whether it counts: what its own header says.
+struct RecordFrame {
+    offset: usize,
+    /// With header and padding.
+    length: usize,
+    state: RecordState,
+    checksum: i32,
+}
+
+impl RecordFrame {
+    /// The record at `offset`, `None` where the records end.
+    fn parse(image: Image<'_>, offset: usize, alignment: usize) -> Result<Option<Self>, FormatError> {
+        let rest = image.bytes.get(offset..).unwrap_or_default();
+        if rest.len() < RECORD_HEADER_LENGTH && rest.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let raw_length = image.i32(offset, "record length")?;
+        if raw_length == 0 {
+            return Ok(None);
+        }
+        let length = usize::try_from(raw_length)
+            .map_err(|_| FormatError::unexpected(offset, "record length", "0 or more", raw_length))?;
+        let length = length.saturating_add(RECORD_HEADER_LENGTH).next_multiple_of(alignment);
+        let record = Image { bytes: &image.bytes[..offset + image.take(offset, length, "record")?.len()] };
+        let state = match record.i32(offset + 4, "descriptor")? {
+            0 => RecordState::Invalid,
+            1 => RecordState::Valid,
+            2 => RecordState::Deleted,
+            found => return Err(FormatError::unexpected(offset + 4, "record state", "0, 1 or 2", found)),
+        };
+        let checksum = record.i32(offset + 8, "descriptor")?;
+        record.take(offset, STRINGS_OFFSET, "descriptor")?;
+        Ok(Some(Self { offset, length, state, checksum }))
     }
-    let raw_length = image.i32(offset, "record length")?;
-    if raw_length == 0 {
-        return Ok(None);
+
+    /// The whole record; its id is at least `id_least`.
+    fn record(&self, image: Image<'_>, id_least: i64) -> Result<Record, FormatError> {
+        let Self { offset, length, state, checksum } = *self;
+        // `parse` has checked that the record lies within the file.
+        let record = Image { bytes: image.bytes.get(..offset + length).unwrap_or_default() };
+        let i64_at = |at: usize| record.i64(offset + at, "descriptor");
+        let i32_at = |at: usize| record.i32(offset + at, "descriptor");
+        let (stripped_channel, next) = record.ascii(offset + STRINGS_OFFSET, "stripped channel")?;
+        let (original_channel, next) = record.ascii(next, "original channel")?;
+        let (source_identity, _) = record.ascii(next, "source identity")?;
+        let recording_id = i64_at(48)?;
+        if recording_id < id_least {
+            let expected = format_args!("{id_least} or more");
+            return Err(FormatError::unexpected(offset + 48, "recording id", expected, recording_id));
+        }
+        let descriptor = Descriptor {
+            control_session_id: i64_at(32)?,
+            correlation_id: i64_at(40)?,
+            recording_id,
+            start_timestamp: i64_at(56)?,
+            stop_timestamp: i64_at(64)?,
+            start_position: i64_at(72)?,
+            stop_position: i64_at(80)?,
+            initial_term_id: i32_at(88)?,
+            segment_file_length: i32_at(92)?,
+            term_buffer_length: i32_at(96)?,
+            mtu_length: i32_at(100)?,
+            session_id: i32_at(104)?,
+            stream_id: i32_at(108)?,
+            stripped_channel,
+            original_channel,
+            source_identity,
+        };
+        Ok(Record { offset: to_u64(offset), length: to_u64(length), state, checksum, descriptor })
     }
-    let length = usize::try_from(raw_length)
-        .map_err(|_| FormatError::unexpected(offset, "record length", "0 or more", raw_length))?;
-    let length = length.saturating_add(RECORD_HEADER_LENGTH).next_multiple_of(alignment);
-    let record = Image { bytes: &image.bytes[..offset + image.take(offset, length, "record")?.len()] };
-    let i64_at = |at: usize| record.i64(offset + at, "descriptor");
-    let i32_at = |at: usize| record.i32(offset + at, "descriptor");
-    let state = match i32_at(4)? {
-        0 => RecordState::Invalid,
-        1 => RecordState::Valid,
-        2 => RecordState::Deleted,
-        found => return Err(FormatError::unexpected(offset + 4, "record state", "0, 1 or 2", found)),
-    };
-    let checksum = i32_at(8)?;
-    record.take(offset, STRINGS_OFFSET, "descriptor")?;
-    let (stripped_channel, next) = record.ascii(offset + STRINGS_OFFSET, "stripped channel")?;
-    let (original_channel, next) = record.ascii(next, "original channel")?;
-    let (source_identity, _) = record.ascii(next, "source identity")?;
-    let descriptor = Descriptor {
-        control_session_id: i64_at(32)?,
-        correlation_id: i64_at(40)?,
-        recording_id: i64_at(48)?,
-        start_timestamp: i64_at(56)?,
-        stop_timestamp: i64_at(64)?,
-        start_position: i64_at(72)?,
-        stop_position: i64_at(80)?,
-        initial_term_id: i32_at(88)?,
-        segment_file_length: i32_at(92)?,
-        term_buffer_length: i32_at(96)?,
-        mtu_length: i32_at(100)?,
-        session_id: i32_at(104)?,
-        stream_id: i32_at(108)?,
-        stripped_channel,
-        original_channel,
-        source_identity,
-    };
-    Ok(Some(Record { offset: to_u64(offset), length: to_u64(length), state, checksum, descriptor }))
 }
 
 #[cfg(test)]

@@ -134,8 +134,9 @@ impl RecordingLog {
     ///
     /// # Errors
     /// [`FormatError::Truncated`] for a last row that is cut short and [`FormatError::Unwritten`] for zeros in
-    /// place of the last rows (both are what a crash while appending leaves: the file may be cut at that
-    /// offset); [`FormatError::Unexpected`] for everything else.
+    /// place of a row. Both are what a crash while appending leaves; after a power cut whole rows may stand behind
+    /// the zeros. A file that is synced before anybody is told of its rows may be cut at that offset.
+    /// [`FormatError::Unexpected`] for everything else.
     pub fn parse(image: Vec<u8>) -> Result<Self, FormatError> {
         let mut rows = Vec::new();
         let mut term_recording_id = None;

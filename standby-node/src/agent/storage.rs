@@ -252,8 +252,19 @@ impl Storage {
 }
 
 impl ServedLog {
-    /// Makes what is recorded durable, and returns how far it is; why not, in words.
-    fn sync(&mut self) -> Result<i64, String> {
+    /// Makes what is recorded durable, and returns how far it is.
+    ///
+    /// # Errors
+    /// Why it could not, in words; the log cannot be made durable any more then.
+    pub fn sync(&mut self) -> Result<i64, String> {
+        self.try_sync().inspect_err(|_| {
+            if let Err(error) = self.durability.distrust() {
+                tracing::warn!(%error, "the next start may trust what this disk has lost");
+            }
+        })
+    }
+
+    fn try_sync(&mut self) -> Result<i64, String> {
         let position = self.syncer.sync().map_err(|error| error.to_string())?;
         let recording_id = self.syncer.recording_id();
         self.durability

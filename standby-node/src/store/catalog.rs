@@ -12,8 +12,8 @@ use super::{ControlFile, ControlFileSync, StoreError, SyncLevel};
 
 /// The catalog of a node's archive.
 ///
-/// A record counts from the moment its header says so, which is stored behind its descriptor; the next
-/// recording id follows. A directory left by `kill -9` therefore opens in a Java archive. At a sync level above
+/// A record counts from the moment its header says so, which is stored behind the next recording id and its
+/// descriptor. A directory left by `kill -9` therefore opens in a Java archive. At a sync level above
 /// [`SyncLevel::None`] each step is on the disk before the next one begins, and a call returns when its change
 /// is.
 #[derive(Debug)]
@@ -31,15 +31,30 @@ impl Catalog {
     /// [`StoreError::Io`]; [`StoreError::Format`] with the offset of the fault.
     pub fn open_or_create(path: &Path, level: SyncLevel) -> Result<Self, StoreError> {
         let (file, _) = ControlFile::open_or_create(path)?;
-        // An empty file is what a crash between creating and writing leaves.
-        if file.length()? == 0 {
+        // An empty file, or zeros, are what a crash between creating and writing leaves.
+        if file.read(CAPACITY_MAX)?.iter().all(|byte| *byte == 0) {
             file.set_length(CAPACITY_DEFAULT)?;
             file.write(0, &Header::new(0).encode())?;
-            file.sync(level)?;
+            file.sync(SyncLevel::All)?;
         }
         let catalog = parse(&file)?;
         let capacity = file.length()?;
-        Ok(Self { file, catalog, capacity, level })
+        // Pages that an earlier process could not sync count as clean until they are written again.
+        file.rewrite(catalog.end)?;
+        let mut catalog = Self { file, catalog, capacity, level };
+        catalog.pass_over_ids_below(catalog.next_recording_id())?;
+        Ok(catalog)
+    }
+
+    /// Gives no id below `recording_id` from now on: there are files of a recording whose record a power cut took.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn pass_over_ids_below(&mut self, recording_id: i64) -> Result<(), StoreError> {
+        if recording_id > self.catalog.header.next_recording_id {
+            self.put_next_recording_id(recording_id)?;
+        }
+        Ok(())
     }
 
     /// Reads the file as it is, beside a running node as well; `None` when there is none.
@@ -237,15 +252,20 @@ impl Catalog {
         self.file.write(offset + HEADER_LENGTH, block)?;
         // A longer record that a crash cut short may have left bytes where readers will look for the next.
         self.file.write(offset + length, &[0; format::RECORD_HEADER_LENGTH])?;
+        // Before the record is found: a Java archive refuses a file with a record of an id that is still to come.
+        self.put_next_recording_id(recording_id + 1)?;
         self.file.sync(level)?;
         self.file.write(offset, header)?;
-        // From here on the record is found, even if the write of the next id fails.
         self.catalog.records.push(Record { offset, length, state, checksum: 0, descriptor });
         self.catalog.end = offset + length;
-        self.catalog.header.next_recording_id = recording_id + 1;
-        self.file.write(NEXT_RECORDING_ID_OFFSET, &(recording_id + 1).to_le_bytes())?;
         self.file.sync(level)?;
         Ok(recording_id)
+    }
+
+    fn put_next_recording_id(&mut self, recording_id: i64) -> Result<(), StoreError> {
+        self.file.write(NEXT_RECORDING_ID_OFFSET, &recording_id.to_le_bytes())?;
+        self.catalog.header.next_recording_id = recording_id;
+        Ok(())
     }
 
     /// Makes room up to `end`, half as much again each time, as Java does.

@@ -11,7 +11,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ControlFile, StoreError, sync_directory};
+use super::{ControlFile, StoreError, SyncLevel, sync_directory};
 use crate::sys::disk;
 
 /// A node's directory, created where needed and locked against other nodes until this value is dropped.
@@ -63,7 +63,11 @@ impl NodeDirectory {
             create_directory(&directory)?;
         }
         let root = root.canonicalize().map_err(StoreError::io(root, "resolve it"))?;
+        // A process before may have died between making a directory and syncing its name.
         sync_directory(&root)?;
+        if let Some(parent) = root.parent() {
+            sync_directory(parent)?;
+        }
         let (lock, mut previous) = take_lock(&root)?;
         previous.truncate(PREVIOUS_COUNT_MAX);
         let holder = Holder { pid: std::process::id(), start_timestamp_ms: now_ms };
@@ -91,7 +95,9 @@ impl NodeDirectory {
             lines.map(|holder| format!("{} {}\n", holder.pid, holder.start_timestamp_ms)).collect();
         // In this order there is a holder to be read at any moment.
         self.lock.write(0, text.as_bytes())?;
-        self.lock.set_length(text.len() as u64)
+        self.lock.set_length(text.len() as u64)?;
+        // After a power cut the next start knows by it that the mark files are leftovers.
+        self.lock.sync(SyncLevel::Data)
     }
 
     /// Takes the lock of a node that does not run, for a verb that changes its files. The lock file goes on naming the

@@ -12,13 +12,31 @@ use std::path::Path;
 
 use super::{ControlFile, StoreError, SyncLevel};
 
+/// Which boot of the machine this is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BootId(String);
+
+impl BootId {
+    /// The running kernel's. Where it does not tell, every start counts as one after a power cut.
+    pub fn current() -> Self {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        Self(id.map_or_else(|_| format!("unknown-{}", std::process::id()), |id| id.trim().to_owned()))
+    }
+
+    /// One with a name, of at most 36 bytes: for tests of what a power cut leaves.
+    pub fn named(name: &str) -> Self {
+        assert!(name.len() <= BOOT_ID_LENGTH, "{name} is longer than a boot id");
+        Self(name.to_owned())
+    }
+}
+
 /// `cluster/durable-position.dat`.
 #[derive(Debug)]
 pub struct DurabilityFile {
     file: ControlFile,
     last: Option<Mark>,
     sequence: u64,
-    boot_id: String,
+    boot: BootId,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,13 +76,17 @@ impl DurabilityFile {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
-        Self::with_boot_id(path, current_boot_id())
+        Self::open_in_boot(path, BootId::current())
     }
 
-    fn with_boot_id(path: &Path, boot_id: String) -> Result<Self, StoreError> {
+    /// As [`Self::open_or_create`], in a boot of the caller's choice.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn open_in_boot(path: &Path, boot: BootId) -> Result<Self, StoreError> {
         let (file, _) = ControlFile::open_or_create(path)?;
         let (sequence, last) = newest(&file)?.unzip();
-        Ok(Self { file, last, sequence: sequence.unwrap_or(0), boot_id })
+        Ok(Self { file, last, sequence: sequence.unwrap_or(0), boot })
     }
 
     /// Reads the file as it is, beside a running node as well; `None` when there is none, or it holds no whole mark.
@@ -76,7 +98,7 @@ impl DurabilityFile {
         Ok(newest(&file)?.map(|(_, mark)| DurableMark {
             recording_id: mark.recording_id,
             position: mark.position,
-            is_of_this_boot: mark.boot_id == current_boot_id(),
+            is_of_this_boot: mark.boot_id == BootId::current().0,
         }))
     }
 
@@ -84,7 +106,7 @@ impl DurabilityFile {
     /// recording vouches for nothing.
     pub fn trust(&self, recording_id: i64, start_position: i64) -> Trust {
         match &self.last {
-            Some(mark) if mark.recording_id == recording_id && mark.boot_id == self.boot_id => Trust::All,
+            Some(mark) if mark.recording_id == recording_id && mark.boot_id == self.boot.0 => Trust::All,
             _ => Trust::Below(self.position(recording_id, start_position)),
         }
     }
@@ -102,18 +124,44 @@ impl DurabilityFile {
     /// # Errors
     /// [`StoreError::Io`]; the mark before still holds then.
     pub fn mark(&mut self, recording_id: i64, position: i64, has_tail: bool) -> Result<(), StoreError> {
-        let boot_id = if has_tail { NO_BOOT.to_owned() } else { self.boot_id.clone() };
+        let boot_id = if has_tail { NO_BOOT.to_owned() } else { self.boot.0.clone() };
         let mark = Mark { recording_id, position, boot_id };
         if self.last.as_ref() == Some(&mark) {
             return Ok(());
         }
-        let sequence = self.sequence + 1;
-        let offset = sequence % 2 * SLOT_LENGTH as u64;
-        self.file.write(offset, &encode(sequence, &mark))?;
+        self.write(&mark)?;
         self.file.sync(SyncLevel::Data)?;
-        self.sequence = sequence;
+        self.sequence += 1;
         self.last = Some(mark);
         Ok(())
+    }
+
+    /// A sync failed, and what was to be synced may be gone though no power was cut: the next start trusts the durable
+    /// position alone. Not synced itself: after a power cut that is so anyway.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn distrust(&mut self) -> Result<(), StoreError> {
+        let Some(mark) = &self.last else { return Ok(()) };
+        let mark = Mark { boot_id: NO_BOOT.to_owned(), ..mark.clone() };
+        self.write(&mark)?;
+        self.sequence += 1;
+        self.last = Some(mark);
+        Ok(())
+    }
+
+    /// Puts the last mark on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync(SyncLevel::Data)
+    }
+
+    /// Writes the next mark; the one before stays in the other slot.
+    fn write(&self, mark: &Mark) -> Result<(), StoreError> {
+        let sequence = self.sequence + 1;
+        self.file.write(sequence % 2 * SLOT_LENGTH as u64, &encode(sequence, mark))
     }
 }
 
@@ -162,18 +210,12 @@ fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
     Some((i64_at(8) as u64, mark))
 }
 
-/// Where the kernel does not tell, every start counts as one after a power cut.
-fn current_boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map_or_else(|_| format!("unknown-{}", std::process::id()), |id| id.trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn open(dir: &Path, boot_id: &str) -> DurabilityFile {
-        DurabilityFile::with_boot_id(&dir.join("durable-position.dat"), boot_id.to_owned()).unwrap()
+        DurabilityFile::open_in_boot(&dir.join("durable-position.dat"), BootId::named(boot_id)).unwrap()
     }
 
     #[test]

@@ -23,13 +23,14 @@ use consensus_tap::wire::{StreamTerms, TermLength};
 
 use super::catalog::Catalog;
 use super::directory::NodeDirectory;
-use super::durability::{DurabilityFile, Trust};
+use super::durability::{BootId, DurabilityFile, Trust};
 use super::recording_list::RecordingList;
 use super::recording_log::RecordingLogFile;
 use super::recording_reader::RecordingReader;
 use super::recording_syncer::{RecordingSyncer, SyncError};
 use super::recording_writer::RecordingWriter;
-use super::segment::{SegmentError, Straddling, recover_at_least, remove_recording, segment_bases};
+use super::recovery::{recover, rewrite};
+use super::segment::{SegmentError, highest_recording_id, remove_recording, segment_bases};
 use super::segment_preparer::{SegmentPreparer, segment_pipeline};
 use super::{StoreError, SyncLevel};
 use crate::sys::clock;
@@ -42,6 +43,7 @@ pub struct History {
     catalog: Catalog,
     recording_log: RecordingLogFile,
     durability_path: PathBuf,
+    boot: BootId,
     level: SyncLevel,
 }
 
@@ -188,8 +190,23 @@ impl History {
     /// # Errors
     /// [`HistoryError::Store`].
     pub fn open(directory: &NodeDirectory, level: SyncLevel) -> Result<Self, HistoryError> {
+        Self::open_in_boot(directory, level, BootId::current())
+    }
+
+    /// As [`Self::open`], in a boot of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in_boot(
+        directory: &NodeDirectory,
+        level: SyncLevel,
+        boot: BootId,
+    ) -> Result<Self, HistoryError> {
         let archive = directory.archive();
-        let catalog = Catalog::open_or_create(&archive.join("archive.catalog"), level)?;
+        let mut catalog = Catalog::open_or_create(&archive.join("archive.catalog"), level)?;
+        if let Some(recording_id) = highest_recording_id(&archive)? {
+            catalog.pass_over_ids_below(recording_id.saturating_add(1))?;
+        }
         let recording_log = RecordingLogFile::open_or_create(&directory.cluster().join("recording.log"))?;
         if recording_log.cut_length() > 0 {
             tracing::warn!(
@@ -199,7 +216,7 @@ impl History {
         }
         let durability_path = directory.cluster().join("durable-position.dat");
         remove_unpublished(&archive, &catalog);
-        Ok(Self { archive, catalog, recording_log, durability_path, level })
+        Ok(Self { archive, catalog, recording_log, durability_path, boot, level })
     }
 
     /// Opens the log to be extended from its end, wherever the last process left it; `None` if there is none.
@@ -212,12 +229,8 @@ impl History {
     pub fn recover_log(&mut self) -> Result<Option<OpenedLog>, HistoryError> {
         let Some(recording_id) = self.log_recording_id()? else { return Ok(None) };
         let geometry = geometry_of(self.descriptor(recording_id)?)?;
-        let durability = DurabilityFile::open_or_create(&self.durability_path)?;
+        let mut durability = DurabilityFile::open_in_boot(&self.durability_path, self.boot.clone())?;
         let trust = durability.trust(recording_id, geometry.start_position());
-        let straddling = match trust {
-            Trust::All => Straddling::Trust,
-            Trust::Below(_) => Straddling::Drop,
-        };
         // An orderly end said where the frames end, and so did the last sync: a file that ends below is damaged.
         let stop_position = self.descriptor(recording_id)?.stop_position;
         let durable_position = durability.position(recording_id, geometry.start_position());
@@ -225,17 +238,22 @@ impl History {
             Trust::All => durable_position.max(stop_position),
             Trust::Below(_) => durable_position,
         };
-        let recovered = recover_at_least(&self.archive, &geometry, straddling, known_end)?;
-        let tail_end = recovered.stop_position;
+        if let Trust::Below(_) = trust {
+            // On the disk before the tail is touched: a sync that failed may have left a newer mark there.
+            durability.distrust()?;
+            durability.sync()?;
+        }
+        let tail_end = recover(&self.archive, &geometry, trust, known_end)?.stop_position;
         let position = match trust {
             Trust::All => tail_end,
-            Trust::Below(durable_position) => durable_position.min(tail_end),
+            Trust::Below(durable_position) => durable_position,
         };
+        rewrite(&self.archive, &geometry, durable_position, tail_end)?;
         if position < tail_end {
             tracing::warn!(
                 position,
                 tail_end,
-                "the machine went down: the log's tail counts only as a source confirms it"
+                "the machine went down, or a sync failed: the log's tail counts only as a source confirms it"
             );
         }
         let descriptor = self.descriptor(recording_id)?;
@@ -243,6 +261,10 @@ impl History {
             let session_id = descriptor.session_id;
             self.catalog.extend(recording_id, 0, 0, session_id)?;
         }
+        // The process before may have died between a write and its sync. What names the log is on the disk before more of
+        // the log is said to be.
+        self.catalog.sync(SyncLevel::All)?;
+        self.recording_log.sync(SyncLevel::All)?;
         self.open_log_at(geometry, position, tail_end, durability).map(Some)
     }
 
@@ -264,7 +286,15 @@ impl History {
             let path = self.archive.join(geometry.segment_name(*base));
             return Err(SegmentError::Exists { path }.into());
         }
-        let recording_id = self.catalog.add(descriptor)?;
+        // Hidden until the durable position names it: so no crash leaves a recording that counts and that nobody finds.
+        // All of it is on the disk before anything is recorded, whatever the level, or a durable position would mean
+        // nothing.
+        let recording_id = self.catalog.add_hidden(descriptor)?;
+        self.catalog.sync(SyncLevel::All)?;
+        let mut durability = DurabilityFile::open_in_boot(&self.durability_path, self.boot.clone())?;
+        durability.mark(recording_id, start_position, false)?;
+        self.catalog.reveal(recording_id)?;
+        self.catalog.sync(SyncLevel::All)?;
         if let Some(set) = snapshot {
             // The log begins within this term; later ones enter when their events are applied.
             self.recording_log.append_term(
@@ -273,9 +303,8 @@ impl History {
                 set.term_base_log_position,
                 set.timestamp,
             )?;
-            self.recording_log.sync(self.level)?;
+            self.recording_log.sync(SyncLevel::All)?;
         }
-        let durability = DurabilityFile::open_or_create(&self.durability_path)?;
         self.open_log_at(geometry, start_position, start_position, durability)
     }
 

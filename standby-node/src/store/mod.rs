@@ -19,6 +19,7 @@ pub mod recording_log;
 pub mod recording_reader;
 pub mod recording_syncer;
 pub mod recording_writer;
+pub mod recovery;
 pub mod repair;
 pub mod reseed;
 pub mod segment;
@@ -234,6 +235,12 @@ impl ControlFile {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         disk::write(&self.file, &self.path, offset, bytes).map_err(StoreError::io(&self.path, "write to it"))
+    }
+
+    /// Writes what it holds below `end` once more, as it is.
+    fn rewrite(&self, end: u64) -> Result<(), StoreError> {
+        let bytes = self.read(end)?;
+        if bytes.is_empty() { Ok(()) } else { self.write(0, &bytes) }
     }
 
     /// Stores edits in their order.

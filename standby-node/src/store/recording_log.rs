@@ -27,6 +27,8 @@ impl RecordingLogFile {
     pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
         let (file, _) = ControlFile::open_or_create(path)?;
         let (log, cut_length) = load(&file)?;
+        // Pages that an earlier process could not sync count as clean until they are written again.
+        file.rewrite(LENGTH_MAX)?;
         Ok(Self { file, log, cut_length })
     }
 
@@ -214,10 +216,32 @@ fn load(file: &ControlFile) -> Result<(RecordingLog, u64), StoreError> {
     let (log, unfinished_length, error) = parse(file)?;
     if let Some(error) = error {
         tracing::warn!(path = %file.path.display(), %error, "cutting off a row that was never completed");
-        file.set_length(file.length()? - unfinished_length)?;
+        let end = file.length()? - unfinished_length;
+        if matches!(error, FormatError::Unwritten { .. }) {
+            keep_aside(file, end)?;
+        }
+        file.set_length(end)?;
         file.sync(SyncLevel::All)?;
     }
     Ok((log, unfinished_length))
+}
+
+/// Copies what stands behind a row of zeros into a file beside this one. A power cut may have left it, of appends that
+/// nobody was told of; but a page that rotted to zeros looks the same.
+fn keep_aside(file: &ControlFile, end: u64) -> Result<(), StoreError> {
+    let image = file.read(LENGTH_MAX)?;
+    let cut = image.get(usize::try_from(end).unwrap_or(usize::MAX)..).unwrap_or_default();
+    if cut.iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    let mut path = file.path.clone().into_os_string();
+    path.push(format!(".cut-{end}"));
+    let (aside, _) = ControlFile::open_or_create(Path::new(&path))?;
+    aside.set_length(0)?;
+    aside.write(0, cut)?;
+    aside.sync(SyncLevel::All)?;
+    tracing::warn!(path = %aside.path.display(), "kept the rows that stood behind it");
+    Ok(())
 }
 
 /// The whole rows, how many bytes behind them are no whole row, and why not.
@@ -301,6 +325,22 @@ mod tests {
         assert!(error.contains("recording.log: at offset 44: type: expected 0 TERM"), "{error}");
         assert!(error.contains("`reseed`"), "{error}");
         assert_eq!(path.metadata().unwrap().len(), 64);
+    }
+
+    #[test]
+    fn rows_behind_a_row_of_zeros_are_kept_aside() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join(FILE_NAME);
+        let mut file = RecordingLogFile::open_or_create(&path).unwrap();
+        for (term, base) in [(0, 0), (1, 640), (2, 1280)] {
+            file.append_term(0, term, base, 1).unwrap();
+        }
+        let whole = std::fs::read(&path).unwrap();
+        file.file.write(64, &[0; 64]).unwrap();
+        file.reload().unwrap();
+        assert_eq!((file.cut_length(), std::fs::read(&path).unwrap().len()), (128, 64));
+        let aside = std::fs::read(temp.path().join("recording.log.cut-64")).unwrap();
+        assert_eq!((&aside[..64], &aside[64..]), (&[0; 64][..], &whole[128..]));
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl RecordingWriter {
 
     /// Opens a recording to be extended from `position`, a boundary of frames. What its files hold from there to
     /// `tail_end` is kept as the tail; with `tail_end` the same as `position` there is none. Behind `tail_end`,
-    /// which [`recover`](super::segment::recover) found, the files must be zero.
+    /// which [`recover`](super::recovery::recover) found, the files must be zero.
     ///
     /// Pre-faults the rest of the segment, so it may block for long.
     ///

@@ -105,7 +105,7 @@ pub(super) fn parse_row(image: Image<'_>, offset: usize) -> Result<(Option<Entry
     let rest = image.bytes.get(offset..).unwrap_or_default();
     let row = image.take(offset, ROW_ALIGNMENT, "row");
     // A TERM row has service id -1, so that not even the very first row can be all zeros.
-    if rest.iter().take(ENDPOINT_OFFSET).all(|byte| *byte == 0) && rest.iter().all(|byte| *byte == 0) {
+    if rest.iter().take(ROW_ALIGNMENT).all(|byte| *byte == 0) {
         return Err(FormatError::Unwritten { offset: to_u64(offset), what: "a row" });
     }
     row?;

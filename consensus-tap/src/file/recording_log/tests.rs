@@ -233,7 +233,9 @@ fn faults_name_their_offset() {
     assert_eq!(error, FormatError::Truncated { offset: 192, what: "row", expected: 64, found: 8 });
     let error = fault(&|image| image[128..].fill(0));
     assert_eq!(error, FormatError::Unwritten { offset: 128, what: "a row" });
-    assert_eq!(fault(&|image| image[64..128].fill(0)).offset(), 64 + 40);
+    // Whole rows may stand behind it, after a power cut.
+    let error = fault(&|image| image[64..128].fill(0));
+    assert_eq!(error, FormatError::Unwritten { offset: 64, what: "a row" });
     assert_eq!(fault(&|image| image[64 + 44] = 3).offset(), 64 + 44);
     assert_eq!(fault(&|image| image[192 + 48] = 0).offset(), 192 + 48);
     assert_eq!(fault(&|image| image[192 + 50] = 255).offset(), 192 + 48);

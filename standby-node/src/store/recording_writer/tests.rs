@@ -1,6 +1,7 @@
 use super::*;
+use crate::store::durability::Trust;
 use crate::store::recording_syncer::{RecordingSyncer, SyncError};
-use crate::store::segment::{Recovered, Straddling, recover};
+use crate::store::recovery::{Recovered, recover};
 use crate::store::segment_preparer::segment_pipeline;
 
 const TERM: i32 = 64 * 1024;
@@ -157,7 +158,7 @@ fn the_next_segment_exists_as_soon_as_one_is_full() {
     assert_eq!(read_all(&writer, directory.path()).len() as i64, writer.recorded_position() - START);
     drop(writer);
     preparer.do_work().unwrap();
-    let left = recover(directory.path(), &geometry(), Straddling::Trust).unwrap();
+    let left = recover(directory.path(), &geometry(), Trust::All, START).unwrap();
     assert_eq!(left.stop_position, SECOND_BASE + 2 * i64::from(SEGMENT) + 4096);
 }
 
@@ -235,7 +236,7 @@ fn a_run_cut_before_its_first_length_is_not_there_after_a_crash() {
     run.extend(data(START + 8256, 64));
     torn[stop + 4..stop + 128].copy_from_slice(&run[4..]);
     std::fs::write(&path, &torn).unwrap();
-    let recovered = recover(directory.path(), &geometry(), Straddling::Trust).unwrap();
+    let recovered = recover(directory.path(), &geometry(), Trust::All, START).unwrap();
     assert_eq!(recovered.stop_position, START + 8192);
     assert!(recovered.zeroed_length > 0);
     assert_eq!(std::fs::read(&path).unwrap(), whole);
@@ -244,11 +245,11 @@ fn a_run_cut_before_its_first_length_is_not_there_after_a_crash() {
 #[test]
 fn a_recording_goes_on_where_it_was_left() {
     let directory = tempfile::tempdir().unwrap();
-    let recovered = recover(directory.path(), &geometry(), Straddling::Trust).unwrap();
+    let recovered = recover(directory.path(), &geometry(), Trust::All, START).unwrap();
     assert_eq!(recovered, Recovered { stop_position: START, zeroed_length: 0 });
     // Ends to stand at: within a segment, at a term's end, at a segment's end.
     for to in [START + 4096, FIRST_BASE + i64::from(TERM), SECOND_BASE, SECOND_BASE + 4096] {
-        let at = recover(directory.path(), &geometry(), Straddling::Trust).unwrap().stop_position;
+        let at = recover(directory.path(), &geometry(), Trust::All, START).unwrap().stop_position;
         let mut writer = RecordingWriter::open(directory.path(), geometry(), at, at, None).unwrap();
         fill_to(&mut writer, to, 1024);
         let all = read_all(&writer, directory.path());
@@ -264,14 +265,14 @@ fn a_missing_next_segment_is_made_and_a_missing_middle_one_refused() {
     drop(writer);
     let second = directory.path().join(geometry().segment_name(SECOND_BASE));
     std::fs::remove_file(&second).unwrap();
-    let recovered = recover(directory.path(), &geometry(), Straddling::Trust).unwrap();
+    let recovered = recover(directory.path(), &geometry(), Trust::All, START).unwrap();
     assert_eq!(recovered.stop_position, SECOND_BASE);
     let writer = RecordingWriter::open(directory.path(), geometry(), SECOND_BASE, SECOND_BASE, None).unwrap();
     assert!(second.exists());
     drop(writer);
 
     std::fs::remove_file(directory.path().join(geometry().segment_name(FIRST_BASE))).unwrap();
-    let refused = recover(directory.path(), &geometry(), Straddling::Trust).unwrap_err();
+    let refused = recover(directory.path(), &geometry(), Trust::All, START).unwrap_err();
     assert!(matches!(refused, SegmentError::Missing { .. }), "{refused}");
 }
 
@@ -285,7 +286,7 @@ fn a_damaged_segment_is_refused_and_left_alone() {
     let mut damaged = std::fs::read(&path).unwrap();
     damaged[96 + 1024 + 20] ^= 0x40;
     std::fs::write(&path, &damaged).unwrap();
-    let refused = recover(directory.path(), &geometry(), Straddling::Trust).unwrap_err();
+    let refused = recover(directory.path(), &geometry(), Trust::All, START).unwrap_err();
     assert!(matches!(refused, SegmentError::Damaged { offset: 1120, .. }), "{refused}");
     assert_eq!(std::fs::read(&path).unwrap(), damaged);
 }
@@ -299,9 +300,9 @@ fn a_torn_last_frame_is_dropped_only_after_a_power_cut() {
     let at = START + 4096;
     writer.append(at, &frame(at, 8192, false, 1, 0)).unwrap();
     drop(writer);
-    let trusted = recover(directory.path(), &geometry(), Straddling::Trust).unwrap();
+    let trusted = recover(directory.path(), &geometry(), Trust::All, START).unwrap();
     assert_eq!(trusted.stop_position, at + 8192);
-    let dropped = recover(directory.path(), &geometry(), Straddling::Drop).unwrap();
+    let dropped = recover(directory.path(), &geometry(), Trust::Below(START), START).unwrap();
     assert_eq!(dropped.stop_position, at);
     assert!(
         segment_bytes(directory.path(), FIRST_BASE)[(at - FIRST_BASE) as usize..]
@@ -317,7 +318,7 @@ fn with_tail(directory: &Path) -> (RecordingWriter, i64, i64) {
     let durable = writer.recorded_position();
     fill_to(&mut writer, SECOND_BASE + 2048, 1024);
     drop(writer);
-    let tail_end = recover(directory, &geometry(), Straddling::Drop).unwrap().stop_position;
+    let tail_end = recover(directory, &geometry(), Trust::Below(START), START).unwrap().stop_position;
     assert_eq!(tail_end, SECOND_BASE + 2048);
     (RecordingWriter::open(directory, geometry(), durable, tail_end, None).unwrap(), durable, tail_end)
 }

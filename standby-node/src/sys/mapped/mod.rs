@@ -16,6 +16,7 @@ pub mod shared;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
@@ -28,6 +29,8 @@ pub use shared::SharedFile;
 
 /// Bytes of a page: the unit of pre-faulting and of syncing.
 pub const PAGE_LENGTH: usize = 4096;
+/// Bytes that are written once more at a time.
+const REWRITE_LENGTH: usize = 256 * PAGE_LENGTH;
 
 /// A file and its shared mapping, from its first byte to its last. Sent between threads freely.
 #[derive(Debug)]
@@ -192,6 +195,29 @@ impl MappedFile {
     /// As [`Self::sync_range`].
     pub fn sync_data(&self) -> Result<(), MapError> {
         disk::sync_data(&self.file, &self.path).map_err(|source| io_error("sync", &self.path, source))
+    }
+
+    /// Writes the bytes of a range once more, as they are: the next sync takes them to the disk, whatever became of the
+    /// syncs before.
+    ///
+    /// # Errors
+    /// [`MapError::Io`].
+    ///
+    /// # Panics
+    /// As [`Self::sync_range`].
+    pub fn rewrite(&self, offset: usize, length: usize) -> Result<(), MapError> {
+        assert!(self.access != Access::Read, "only a file opened for writing can be written");
+        let end = self.checked_end(offset, length);
+        let mut bytes = vec![0; REWRITE_LENGTH];
+        for at in (offset..end).step_by(REWRITE_LENGTH) {
+            let part = &mut bytes[..REWRITE_LENGTH.min(end - at)];
+            self.file
+                .read_exact_at(part, at as u64)
+                .map_err(|source| io_error("read", &self.path, source))?;
+            disk::write(&self.file, &self.path, at as u64, part)
+                .map_err(|source| io_error("write to", &self.path, source))?;
+        }
+        Ok(())
     }
 
     /// Gives the file another name; the mapping stays.
