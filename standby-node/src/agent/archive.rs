@@ -12,7 +12,7 @@ use rtrb::{Consumer, Producer};
 use super::backlog::Backlog;
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
-use crate::net::DatagramIo;
+use crate::net::{DatagramIo, Outgoing};
 use crate::status::ArchiveGauges;
 use crate::store::recording_list::{RecordingList, ServedRecordings};
 
@@ -125,20 +125,9 @@ impl<Io: DatagramIo> Archive<Io> {
     }
 
     fn transmit(&mut self, now_ns: u64) -> Result<usize, AgentError> {
-        let Self { serving, io, .. } = self;
-        let mut failed = None;
-        let sent = serving.poll_transmit(now_ns, &mut |run| {
-            match io.send(run.to, run.bytes, run.segment_length) {
-                Ok(()) => {}
-                // A full queue drops, as the network may, and so does an address that a client invented.
-                Err(error) if is_the_peers_business(&error) => {}
-                Err(error) => failed = Some(error),
-            }
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-        self.io.flush()?;
+        let mut out = Outgoing::new(&mut self.io);
+        let sent = self.serving.poll_transmit(now_ns, &mut |run| out.send(run));
+        out.finish()?;
         Ok(sent)
     }
 
@@ -168,10 +157,6 @@ impl<Io: DatagramIo> Archive<Io> {
             self.gauges.show(&self.serving, &self.io.counters());
         }
     }
-}
-
-fn is_the_peers_business(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::InvalidInput)
 }
 
 impl<Io: DatagramIo> Agent for Archive<Io> {

@@ -6,7 +6,7 @@ use rtrb::{Consumer, Producer};
 
 use super::log_ring::{LogEnd, LogSender};
 use super::{Agent, AgentError};
-use crate::net::DatagramIo;
+use crate::net::{DatagramIo, Outgoing};
 use crate::recordings::Recordings;
 use crate::status::ReceiverGauges;
 use crate::store::recording_writer::RecordingWriter;
@@ -214,20 +214,9 @@ impl<Io: DatagramIo> Receiver<Io> {
     }
 
     fn transmit(&mut self, now_ns: u64) -> Result<usize, AgentError> {
-        let Self { tap, io, .. } = self;
-        let mut failed = None;
-        let sent = tap.poll_transmit(now_ns, &mut |run| {
-            match io.send(run.to, run.bytes, run.segment_length) {
-                Ok(()) => {}
-                // A queue that is full drops, as the network may: the protocol repeats what matters.
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => failed = Some(error),
-            }
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-        self.io.flush()?;
+        let mut out = Outgoing::new(&mut self.io);
+        let sent = self.tap.poll_transmit(now_ns, &mut |run| out.send(run));
+        out.finish()?;
         Ok(sent)
     }
 

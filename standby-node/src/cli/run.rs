@@ -32,6 +32,8 @@ pub(super) fn run(args: Box<RunArgs>, services: ServiceFactory) -> Result<ExitCo
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
         )
         .with_writer(std::io::stderr)
+        // It would say so on standard error, and panic where that cannot be written.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let file = match &args.config {

@@ -9,6 +9,7 @@ pub mod address;
 pub mod backend;
 pub mod control;
 pub mod fault;
+pub mod outgoing;
 pub mod send_queue;
 pub mod socket;
 pub mod split;
@@ -18,6 +19,8 @@ mod conformance;
 
 use std::io;
 use std::net::SocketAddr;
+
+pub use self::outgoing::Outgoing;
 
 /// One UDP socket, driven by the one thread that polls it. Nothing here blocks, and nothing allocates once
 /// the backend is built.
