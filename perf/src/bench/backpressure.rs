@@ -1,9 +1,10 @@
 //! `backpressure`: what a standby that does not keep up costs the cluster's clients.
 //!
-//! A client sends at a fixed rate to a Java member, first with no standby, then with one whose service sleeps for a
-//! millisecond with every message, then with one that is stood still by SIGSTOP once it follows. The figures are the
-//! client's: how many messages a second came back, and the 99th percentile of the round trip from when a message should
-//! have left. A standby has a host of its own; here it shares the member's cores, so it runs at the lowest priority, and
+//! A client sends at a fixed rate to a Java member: with no standby, with one whose service sleeps for a millisecond with
+//! every message, with one that is stood still by SIGSTOP once it follows. Before the first of these, too, a standby
+//! joined, and has left: what its joining does to the member's caches and compiled code is no matter of its slowness.
+//! Each pair begins with another of the three, so that none profits from its place. The figures are the client's: how
+//! many messages a second came back, and the 99th percentile of the round trip from when a message should have left. A standby has a host of its own; here it shares the member's cores, so it runs at the lowest priority, and
 //! what is left of its cost is what the member does for it. Of the two standbys the worse one counts; each is told beside it.
 //!
 //! `back_pressure_events` are the times that one of the leader's senders met the end of a receiver's window, those of
@@ -42,10 +43,14 @@ pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
     let mut bench = Bench { client: cluster.client(CLIENT_FLAGS)?, cluster: &cluster, message_count };
     bench.client.send(WARM_UP_MESSAGES * 2, RATE)?;
     let (mut alone, mut stopped, mut sleeping) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..session.pair_count() {
-        alone.push(bench.measure()?);
-        sleeping.push(bench.beside_sleeping()?);
-        stopped.push(bench.beside_stopped()?);
+    for pair in 0..session.pair_count() {
+        for turn in 0..3 {
+            match (pair + turn) % 3 {
+                0 => alone.push(bench.alone()?),
+                1 => sleeping.push(bench.beside_sleeping()?),
+                _ => stopped.push(bench.beside_stopped()?),
+            }
+        }
     }
 
     let worse: Vec<Outcome> =
@@ -124,6 +129,14 @@ impl Bench<'_> {
             round_trips,
             event_count: after.iter().map(new_events).sum(),
         })
+    }
+
+    fn alone(&mut self) -> Result<Outcome, BenchError> {
+        let node = self.follow(&[])?;
+        node.process().signal(Signal::Terminate)?;
+        thread::sleep(LEAVE_TIME);
+        self.end(node)?;
+        self.measure()
     }
 
     fn beside_sleeping(&mut self) -> Result<Outcome, BenchError> {
