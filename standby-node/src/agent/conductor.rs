@@ -274,7 +274,7 @@ impl Conductor {
         }
     }
 
-    /// Has a name looked up. With no room for one more, it does not resolve: who needs it asks again.
+    /// Has a name looked up.
     fn resolve(&mut self, asker: Asker, endpoint: HostPort) {
         self.rings.jobs.push(StorageJob::Resolve { asker, endpoint });
     }

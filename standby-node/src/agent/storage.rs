@@ -1,4 +1,4 @@
-//! Whatever may block and must not block anybody else: names to look up, segments to prepare, syncs.
+//! Whatever may block and must not block anybody else: names to look up, segments to prepare, syncs, deletions.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};
