@@ -130,7 +130,7 @@ pub(crate) struct ClientResult {
 }
 
 impl ClientResult {
-    /// A number of the line, for example `max_gap_ms` or `p99_us`.
+    /// A number of the line, for example `max_gap_us` or `p99_us`.
     ///
     /// # Panics
     /// If there is none of that name.

@@ -36,6 +36,7 @@ import org.agrona.concurrent.IdleStrategy;
  * stop                                        stops that replay
  * change WHAT                                 asks for what a standby's archive does not do
  * replicate ID UNTIL                          to the own archive; UNTIL -1 for the end
+ * forget ID                                   purges what was replicated as recording ID of the own archive
  * </pre>
  */
 public final class ArchiveClient {
@@ -177,6 +178,7 @@ public final class ArchiveClient {
                 0, 10, "", 0, false, (correlationId, csid, subscriptionId, streamId, channel) -> { });
             case "change" -> change(words[1], words.length > 2 ? number(words[2]) : 0);
             case "replicate" -> replicate(number(words[1]), number(words[2]));
+            case "forget" -> "segments=" + ownArchive.purgeRecording(number(words[1]));
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
         };
     }

@@ -11,7 +11,8 @@ import io.aeron.driver.ThreadingMode;
 
 /**
  * A Java archive with its media driver on the directory {@code --dir} (which holds {@code archive}), in
- * {@code --aeron-dir}. Prints {@code ready} and ends with its standard input.
+ * {@code --aeron-dir}. Prints {@code ready} and ends with its standard input. With {@code --control-port} it serves
+ * clients of localhost.
  */
 public final class ArchiveHost {
     private ArchiveHost() {
@@ -21,6 +22,7 @@ public final class ArchiveHost {
         final Flags flags = new Flags(args);
         final File archiveDir = new File(flags.text("dir"), "archive");
         final String aeronDir = flags.text("aeron-dir");
+        final int controlPort = flags.integer("control-port", 0);
         flags.finish();
         // Whoever ran here is gone, as the caller knows.
         MarkFiles.release(archiveDir);
@@ -34,11 +36,14 @@ public final class ArchiveHost {
             .aeronDirectoryName(aeronDir)
             .archiveDir(archiveDir)
             .deleteArchiveOnStart(false)
-            .controlChannelEnabled(false)
+            .controlChannelEnabled(controlPort != 0)
             .localControlChannel("aeron:ipc")
             .archiveClientContext(new AeronArchive.Context().controlResponseChannel("aeron:udp?endpoint=localhost:0"))
             .replicationChannel("aeron:udp?endpoint=localhost:0")
             .threadingMode(ArchiveThreadingMode.SHARED);
+        if (controlPort != 0) {
+            archive.controlChannel("aeron:udp?endpoint=localhost:" + controlPort);
+        }
         try (ArchivingMediaDriver ignore = ArchivingMediaDriver.launch(driver, archive)) {
             Out.line("ready");
             while (System.in.read() >= 0) {

@@ -30,7 +30,7 @@ import org.agrona.concurrent.UnsafeBuffer;
  * <p>Prints {@code client connected session=1 leader=0}, {@code client newleader member=1 term=2},
  * {@code client disconnected}, {@code progress sent=N replied=N} each second and, for each batch, a last line
  * {@code client sent=N replied=N ...}. With {@code --interactive} it reads {@code send N [RATE]},
- * {@code burst N}, {@code reset} (of the round trips, answered by {@code client reset}), {@code round-trips FILE}
+ * {@code burst N}, {@code reset} (of round trips and longest gap, answered by {@code client reset}), {@code round-trips FILE}
  * (answered by {@code client wrote FILE}) and {@code quit} from stdin instead of sending at once. Exits with 1 when a
  * check failed.
  */
@@ -151,7 +151,7 @@ public final class Client implements EgressListener {
                     Long.parseLong(words[1]), words.length > 2 ? Double.parseDouble(words[2]) : 0, Long.MAX_VALUE);
                 case "burst" -> burst(Long.parseLong(words[1]));
                 case "reset" -> {
-                    ledger.roundTrip.reset();
+                    ledger.resetTimes();
                     Out.line("client reset");
                     continue;
                 }
@@ -328,7 +328,7 @@ public final class Client implements EgressListener {
             " unreplied=" + ledger.orphanCount() + " open=" + ledger.openCount() + " resent=" + resent +
             " extra_replies=" + ledger.extra + " out_of_order=" + ledger.outOfOrder + " count_errors=" + ledger.countErrors +
             " reconnects=" + reconnects + " new_leaders=" + newLeaders + " extra_sessions=" + churn.closedCount() +
-            " max_gap_ms=" + TimeUnit.NANOSECONDS.toMillis(ledger.gapMaxNs) + " " + ledger.roundTrip);
+            " max_gap_us=" + TimeUnit.NANOSECONDS.toMicros(ledger.gapMaxNs) + " " + ledger.roundTrip);
     }
 
     @Override

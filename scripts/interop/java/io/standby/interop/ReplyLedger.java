@@ -24,6 +24,7 @@ final class ReplyLedger {
     long countErrors;
     /** Replies beyond the first to a message: services other than the quickest, or a fault. */
     long extra;
+    /** Longest time without a reply while one was due. */
     long gapMaxNs;
 
     private final ArrayDeque<Sent> open = new ArrayDeque<>();
@@ -86,6 +87,12 @@ final class ReplyLedger {
         }
         open.clear();
         return lost;
+    }
+
+    /** Forgets how long replies took so far. */
+    void resetTimes() {
+        roundTrip.reset();
+        gapMaxNs = 0;
     }
 
     /** The message goes out again and takes its place at the end of the order. */
