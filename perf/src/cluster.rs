@@ -6,6 +6,7 @@
 use crate::error::BenchError;
 use crate::java::{AERON_VERSION, workspace_root};
 use crate::process::Process;
+use consensus_tap::file::cnc::counters::{CLUSTER_CONTROL_TOGGLE, TOGGLE_NEUTRAL};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use standby_node::store::cnc::CncReader;
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct Cluster {
     members: Vec<Process>,
+    options: MemberOptions,
     ports: Ports,
     // Behind the members: they must be dead before their files go.
     files: Workplace,
@@ -28,24 +30,61 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts members with fresh state and waits until member 0 leads.
     pub(crate) fn start(member_count: u16, flags: &[&str]) -> Result<Self, BenchError> {
+        Self::start_with(MemberOptions::new(member_count, flags))
+    }
+
+    /// As [`Self::start`], with more to be said of the members.
+    pub(crate) fn start_with(options: MemberOptions) -> Result<Self, BenchError> {
         let files = Workplace::create()?;
-        let ports = Ports::find(member_count)?;
-        let mut cluster = Self { members: Vec::new(), ports, files };
-        for id in 0..member_count {
-            let mut command = cluster.files.java("Member");
-            command
-                .args(["--id", &id.to_string(), "--member-count", &member_count.to_string()])
-                .args(["--base-port", &cluster.ports.base.to_string(), "--appointed-leader", "0", "--clean"])
-                .args(["--dir", &cluster.files.path(&format!("member-{id}"))])
-                .args(["--aeron-dir", &cluster.member_aeron_dir(id).display().to_string()])
-                .args(flags);
-            let process = Process::spawn("member", &command, cluster.files.errors(&format!("member-{id}")))?;
-            cluster.members.push(process);
+        let ports = Ports::find(options.member_count)?;
+        let mut cluster = Self { members: Vec::new(), options, ports, files };
+        for id in 0..cluster.options.member_count {
+            let member = cluster.spawn_member(id, &["--clean"])?;
+            cluster.members.push(member);
         }
         for member in &mut cluster.members {
-            member.await_line("ready", START_TIMEOUT, |line| line.contains(" ready "))?;
+            await_ready(member)?;
         }
         Ok(cluster)
+    }
+
+    fn spawn_member(&self, id: u16, flags: &[&str]) -> Result<Process, BenchError> {
+        let mut command = self.files.java("Member");
+        command
+            .args(["--id", &id.to_string(), "--member-count", &self.options.member_count.to_string()])
+            .args(["--base-port", &self.ports.base.to_string(), "--appointed-leader", "0"])
+            .args(["--dir", &self.files.path(&format!("member-{id}"))])
+            .args(["--aeron-dir", &self.member_aeron_dir(id).display().to_string()])
+            .args(&self.options.flags)
+            .args(flags);
+        if let Some(heap) = self.options.heap {
+            command.env("JAVA_OPTS", format!("{JAVA_OPTIONS} -Xmx{heap}"));
+        }
+        Process::spawn("member", &command, self.files.errors(&format!("member-{id}")))
+    }
+
+    /// Kills member 0 of a cluster of one and starts it again on what it left. Returns at once; `await_ready` waits.
+    pub(crate) fn restart_alone(&mut self) -> Result<(), BenchError> {
+        drop(self.members.pop());
+        // Or a reader of counters could take the dead driver's for the new one's.
+        self.files.remove(&self.member_driver(0))?;
+        self.members.push(self.spawn_member(0, &[])?);
+        Ok(())
+    }
+
+    /// Waits until member 0 leads.
+    pub(crate) fn await_ready(&mut self) -> Result<(), BenchError> {
+        await_ready(&mut self.members[0])
+    }
+
+    /// Sets the leader's control toggle, as the official tools do. It is neutral again when that was carried out.
+    pub(crate) fn toggle(&self, action: i64) -> Result<(), BenchError> {
+        toggle(&self.member_aeron_dir(0), CLUSTER_CONTROL_TOGGLE, action)
+    }
+
+    /// Whether the leader has carried out what its toggle asked for.
+    pub(crate) fn is_neutral(&self) -> Result<bool, BenchError> {
+        Ok(self.counter(0, CLUSTER_CONTROL_TOGGLE)? == Some(TOGGLE_NEUTRAL))
     }
 
     pub(crate) fn files(&self) -> &Workplace {
@@ -91,7 +130,46 @@ impl Cluster {
     }
 
     fn member_aeron_dir(&self, id: u16) -> PathBuf {
-        PathBuf::from(self.files.path(&format!("driver-{id}")))
+        PathBuf::from(self.files.path(&self.member_driver(id)))
+    }
+
+    fn member_driver(&self, id: u16) -> String {
+        format!("driver-{id}")
+    }
+}
+
+fn await_ready(member: &mut Process) -> Result<(), BenchError> {
+    member.await_line("ready", START_TIMEOUT, |line| line.contains(" ready ")).map(drop)
+}
+
+/// Sets a control toggle in a cnc.dat, if it is neutral.
+pub(crate) fn toggle(aeron_dir: &Path, type_id: i32, action: i64) -> Result<(), BenchError> {
+    let cnc = CncReader::open_writable(aeron_dir).map_err(BenchError::run)?;
+    let record = cnc.find(type_id, &[]);
+    let is_set = record.is_some_and(|record| cnc.counter(record.id).compare_and_set(TOGGLE_NEUTRAL, action));
+    if is_set {
+        Ok(())
+    } else {
+        Err(BenchError::Run(format!("{}: toggle {type_id} is not neutral", aeron_dir.display())))
+    }
+}
+
+/// What members are like.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberOptions {
+    member_count: u16,
+    flags: Vec<String>,
+    /// As for the JVM, for example `1g`; that of scripts/interop when `None`.
+    heap: Option<&'static str>,
+}
+
+impl MemberOptions {
+    pub(crate) fn new(member_count: u16, flags: &[&str]) -> Self {
+        Self { member_count, flags: flags.iter().map(|&flag| flag.to_owned()).collect(), heap: None }
+    }
+
+    pub(crate) fn with_heap(self, heap: &'static str) -> Self {
+        Self { heap: Some(heap), ..self }
     }
 }
 
@@ -107,15 +185,29 @@ impl Client {
     /// to how long that took.
     pub(crate) fn send(&mut self, count: u64, rate: u64) -> Result<Duration, BenchError> {
         let begun = Instant::now();
-        let line = self.process.ask(&format!("send {count} {rate}"), "client sent=", LOAD_TIMEOUT)?;
-        let duration = begun.elapsed();
+        self.begin_sending(count, rate)?;
+        self.await_sent()?;
+        Ok(begun.elapsed())
+    }
+
+    /// Begins what [`Self::send`] does, and leaves the end to [`Self::await_sent`].
+    pub(crate) fn begin_sending(&mut self, count: u64, rate: u64) -> Result<(), BenchError> {
+        self.process.tell(&format!("send {count} {rate}"))
+    }
+
+    /// Waits until all that was begun is sent and replied to, and returns the longest time since the last reset in
+    /// which a reply was due and none came.
+    pub(crate) fn await_sent(&mut self) -> Result<Duration, BenchError> {
+        let answer = |line: &str| line.starts_with("client sent=");
+        let line = self.process.await_line("client sent=", LOAD_TIMEOUT, answer)?;
+        let gap = number(&line, "max_gap_us").map_or(Duration::ZERO, |us| Duration::from_micros(us as u64));
         match (number(&line, "sent"), number(&line, "replied"), number(&line, "open")) {
-            (Some(sent), Some(replied), Some(open)) if sent == replied && open == 0.0 => Ok(duration),
+            (Some(sent), Some(replied), Some(open)) if sent == replied && open == 0.0 => Ok(gap),
             _ => Err(BenchError::Peer { peer: "client", what: line }),
         }
     }
 
-    /// Forgets the round trips so far.
+    /// Forgets round trips and gaps so far.
     pub(crate) fn reset(&mut self) -> Result<(), BenchError> {
         self.process.ask("reset", "client reset", ANSWER_TIMEOUT).map(drop)
     }

@@ -53,6 +53,12 @@ enum Bench {
     Footprint,
     /// What a stopped or slow standby does to the cluster's clients.
     Backpressure,
+    /// How long a snapshot stops clients and the standby's own services.
+    SnapshotStall,
+    /// A member's archive fetching a standby snapshot from us, and from a Java archive.
+    Replicate,
+    /// Replaying the local log after a restart, against a Java member.
+    Restart,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +92,9 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
         Bench::Lag => bench::lag::run(&mut session)?,
         Bench::Footprint => bench::footprint::run(&mut session)?,
         Bench::Backpressure => bench::backpressure::run(&mut session)?,
+        Bench::SnapshotStall => bench::snapshot_stall::run(&mut session)?,
+        Bench::Replicate => bench::replicate::run(&mut session)?,
+        Bench::Restart => bench::restart::run(&mut session)?,
     }
     session.finish()
 }

@@ -3,20 +3,23 @@
 //! A process has memory and CPU time of its own to be counted, and can be stood still. Cargo does not build the
 //! binary of `standby-node` for us, and the verbs are in its library.
 
-use crate::cluster::{Cluster, await_some};
+use crate::cluster::{Cluster, await_some, toggle};
 use crate::error::BenchError;
 use crate::process::Process;
-use consensus_tap::file::cnc::counters::{APPLIED_POSITION, RECORDED_POSITION};
+use consensus_tap::file::cnc::counters::{
+    APPLIED_POSITION, RECORDED_POSITION, SNAPSHOT_POSITION, STANDBY_CONTROL_TOGGLE, TOGGLE_SNAPSHOT,
+};
 use service_api::{
-    ClientSession, CloseReason, Cluster as ClusterApi, ClusteredService, NewLeadershipTerm, ServiceError,
-    SnapshotReader, SnapshotWriter, StatusFields,
+    ClientSession, CloseReason, Cluster as ClusterApi, ClusteredService, FrozenState, NewLeadershipTerm,
+    Role, ServiceError, SnapshotReader, SnapshotWriter, StatusFields,
 };
 use standby_node::NodeHandle;
+use standby_node::agent::idle::IdleStrategy;
 use standby_node::audit::Audit;
 use standby_node::config::{Layout, NodeConfig, Settings};
 use standby_node::store::cnc::CncReader;
 use standby_node::sys::clock::monotonic_ns;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
@@ -29,7 +32,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node in a directory `name`, which must be new, to follow member 0.
+    /// Starts a node in a directory `name`, which is new or a node's that has ended, to follow member 0.
     pub(crate) fn start(cluster: &Cluster, name: &str, flags: &[&str]) -> Result<Self, BenchError> {
         Self::start_at(Priority::Normal, cluster, name, flags)
     }
@@ -65,6 +68,10 @@ impl Node {
         &self.process
     }
 
+    pub(crate) fn aeron_dir(&self) -> &Path {
+        &self.aeron_dir
+    }
+
     pub(crate) fn into_process(self) -> Process {
         self.process
     }
@@ -91,12 +98,12 @@ pub(crate) enum Priority {
     Lowest,
 }
 
-/// A node in this process, in a directory `name`, which must be new, to follow member 0.
+/// A node in this process, in a directory `name`, which must be new, to follow member 0. `settings` are those of the
+/// bench; where the node is and whom it follows is filled in.
 pub(crate) fn launch_here(
     cluster: &Cluster,
     name: &str,
-    layout: Layout,
-    idle: &str,
+    settings: Settings,
     make: impl Fn() -> Box<dyn ClusteredService> + Send + Sync + 'static,
 ) -> Result<NodeHandle, BenchError> {
     let settings = Settings {
@@ -104,12 +111,36 @@ pub(crate) fn launch_here(
         host: Some("localhost".to_owned()),
         consensus_endpoints: Some(vec![cluster.consensus_endpoint(0)]),
         routing: Some("single".to_owned()),
-        layout: Some(layout),
-        idle: Some(idle.parse().map_err(BenchError::run)?),
-        ..Settings::default()
+        ..settings
     };
     let config = NodeConfig::new(settings, CORE_COUNT_UNUSED).map_err(BenchError::run)?;
     standby_node::launch(config, move |_, _| Ok(make())).map_err(BenchError::run)
+}
+
+/// Settings that say how a node's threads lie and idle.
+pub(crate) fn threads(layout: Layout, idle: IdleStrategy) -> Settings {
+    Settings { layout: Some(layout), idle: Some(idle), ..Settings::default() }
+}
+
+/// Asks a node for a snapshot by its toggle, as its verb does.
+pub(crate) fn ask_for_snapshot(aeron_dir: &Path) -> Result<(), BenchError> {
+    toggle(aeron_dir, STANDBY_CONTROL_TOGGLE, TOGGLE_SNAPSHOT)
+}
+
+/// Waits until a node has a newer snapshot than that at `before`, and returns where it stands in the log.
+pub(crate) fn await_snapshot(
+    counters: &CncReader,
+    before: i64,
+    timeout: Duration,
+) -> Result<i64, BenchError> {
+    await_some("snapshot of the node", timeout, || {
+        Ok(Some(snapshot_position(counters)).filter(|&position| position > before))
+    })
+}
+
+/// Where a node's newest snapshot stands in the log, -1 for none.
+pub(crate) fn snapshot_position(counters: &CncReader) -> i64 {
+    counters.find(SNAPSHOT_POSITION.type_id, &[]).map_or(-1, |counter| counter.value)
 }
 
 /// What is both recorded and applied, -1 when nothing is.
@@ -129,11 +160,12 @@ pub(crate) fn main() -> ExitCode {
     standby_node::cli::main(service)
 }
 
-fn service(name: &str, _config: &NodeConfig) -> Result<Box<dyn ClusteredService>, String> {
-    let audit = Audit::new(monotonic_ns);
+fn service(name: &str, config: &NodeConfig) -> Result<Box<dyn ClusteredService>, String> {
+    let audit =
+        Audit::new(monotonic_ns).with_ballast(config.audit_ballast).map_err(|error| error.to_string())?;
     match name {
         "audit" => Ok(Box::new(audit)),
-        SLEEPING_AUDIT => Ok(Box::new(HookedAudit::new(audit, |_| thread::sleep(SLEEP)))),
+        SLEEPING_AUDIT => Ok(Box::new(HookedAudit::new(audit, |_: &[u8]| thread::sleep(SLEEP)))),
         other => Err(format!("there is no service \"{other}\" here")),
     }
 }
@@ -141,19 +173,38 @@ fn service(name: &str, _config: &NodeConfig) -> Result<Box<dyn ClusteredService>
 /// Name of the service that sleeps for a millisecond with every message.
 pub(crate) const SLEEPING_AUDIT: &str = "sleeping-audit";
 
-/// The audit service, and something that is done with every message that it has applied.
-pub(crate) struct HookedAudit<F> {
-    audit: Audit,
-    on_applied: F,
-}
+/// What is done besides when the audit service is called.
+pub(crate) trait Hook: Send {
+    /// A message has been applied.
+    fn on_applied(&mut self, message: &[u8]) {
+        let _ = message;
+    }
 
-impl<F: FnMut(&[u8])> HookedAudit<F> {
-    pub(crate) fn new(audit: Audit, on_applied: F) -> Self {
-        Self { audit, on_applied }
+    /// A duty cycle of the agent that began at `now_ns` nears its end.
+    fn on_cycle(&mut self, now_ns: u64) {
+        let _ = now_ns;
     }
 }
 
-impl<F: FnMut(&[u8]) + Send> ClusteredService for HookedAudit<F> {
+impl<F: FnMut(&[u8]) + Send> Hook for F {
+    fn on_applied(&mut self, message: &[u8]) {
+        self(message);
+    }
+}
+
+/// The audit service with a hook.
+pub(crate) struct HookedAudit<H> {
+    audit: Audit,
+    hook: H,
+}
+
+impl<H: Hook> HookedAudit<H> {
+    pub(crate) fn new(audit: Audit, hook: H) -> Self {
+        Self { audit, hook }
+    }
+}
+
+impl<H: Hook> ClusteredService for HookedAudit<H> {
     fn on_start(
         &mut self,
         cluster: &ClusterApi<'_>,
@@ -174,7 +225,7 @@ impl<F: FnMut(&[u8]) + Send> ClusteredService for HookedAudit<F> {
         message: &[u8],
     ) {
         self.audit.on_session_message(cluster, session, timestamp, message);
-        (self.on_applied)(message);
+        self.hook.on_applied(message);
     }
 
     fn on_session_close(
@@ -199,8 +250,25 @@ impl<F: FnMut(&[u8]) + Send> ClusteredService for HookedAudit<F> {
         self.audit.on_take_snapshot(cluster, snapshot)
     }
 
+    fn freeze(&mut self, cluster: &ClusterApi<'_>) -> Option<Box<dyn FrozenState>> {
+        self.audit.freeze(cluster)
+    }
+
+    fn on_role_change(&mut self, cluster: &ClusterApi<'_>, role: Role) {
+        self.audit.on_role_change(cluster, role);
+    }
+
     fn on_new_leadership_term_event(&mut self, cluster: &ClusterApi<'_>, term: &NewLeadershipTerm) {
         self.audit.on_new_leadership_term_event(cluster, term);
+    }
+
+    fn on_terminate(&mut self, cluster: &ClusterApi<'_>) {
+        self.audit.on_terminate(cluster);
+    }
+
+    fn do_background_work(&mut self, cluster: &ClusterApi<'_>, now_ns: u64) -> usize {
+        self.hook.on_cycle(now_ns);
+        self.audit.do_background_work(cluster, now_ns)
     }
 
     fn status(&self, fields: &mut StatusFields) {

@@ -84,6 +84,13 @@ impl Process {
         }
     }
 
+    /// Writes a line to its stdin.
+    pub(crate) fn tell(&mut self, command: &str) -> Result<(), BenchError> {
+        let stdin = self.child.stdin.as_mut().expect("stdin was asked for");
+        let written = writeln!(stdin, "{command}");
+        written.map_err(|error| self.failed(format!("does not take \"{command}\": {error}")))
+    }
+
     /// Writes a line to its stdin and waits for the answer that begins like this.
     pub(crate) fn ask(
         &mut self,
@@ -91,9 +98,7 @@ impl Process {
         answer: &str,
         timeout: Duration,
     ) -> Result<String, BenchError> {
-        let stdin = self.child.stdin.as_mut().expect("stdin was asked for");
-        let written = writeln!(stdin, "{command}");
-        written.map_err(|error| self.failed(format!("does not take \"{command}\": {error}")))?;
+        self.tell(command)?;
         self.await_line(answer, timeout, |line| line.starts_with(answer))
     }
 

@@ -8,11 +8,12 @@
 use crate::allocations;
 use crate::cluster::{Client, Cluster, await_some};
 use crate::error::BenchError;
-use crate::node::{Node, applied_position, launch_here};
+use crate::node::{Node, applied_position, launch_here, threads};
 use crate::process::anonymous_memory;
 use crate::report::{Case, Pairs, Session, Target};
 use consensus_tap::file::cnc::counters::COMMIT_POSITION;
 use standby_node::NodeHandle;
+use standby_node::agent::idle::IdleStrategy;
 use standby_node::audit::Audit;
 use standby_node::config::Layout;
 use standby_node::store::cnc::CncReader;
@@ -59,7 +60,7 @@ struct Footprint {
 
 fn follow(cluster: &Cluster, client: &mut Client, message_count: u64) -> Result<Footprint, BenchError> {
     let process = Node::start(cluster, PROCESS_DIRECTORY, &[])?;
-    let here = launch_here(cluster, DIRECTORY, Layout::Dedicated, IDLE, || {
+    let here = launch_here(cluster, DIRECTORY, threads(Layout::Dedicated, IDLE), || {
         Box::new(Audit::new(monotonic_ns).with_output(Box::new(io::sink())))
     })?;
     client.send(WARM_UP_MESSAGES, RATE)?;
@@ -103,7 +104,7 @@ const RATE: u64 = 5_000;
 const WARM_UP_MESSAGES: u64 = 2_500;
 const MESSAGES: u64 = 30 * RATE;
 const MESSAGES_QUICK: u64 = 10 * RATE;
-const IDLE: &str = "backoff";
+const IDLE: IdleStrategy = IdleStrategy::BACKOFF;
 const DIRECTORY: &str = "node-here";
 const PROCESS_DIRECTORY: &str = "node";
 const BUDGET: f64 = 64.0 * MEBIBYTE;

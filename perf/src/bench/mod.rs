@@ -5,4 +5,7 @@ pub(crate) mod backpressure;
 pub(crate) mod catchup;
 pub(crate) mod footprint;
 pub(crate) mod lag;
+pub(crate) mod replicate;
+pub(crate) mod restart;
+pub(crate) mod snapshot_stall;
 pub(crate) mod transport;

@@ -1,9 +1,10 @@
 use super::Follows;
 use crate::cluster::Cluster;
 use crate::error::BenchError;
-use crate::node::{HookedAudit, launch_here};
+use crate::node::{HookedAudit, launch_here, threads};
 use hdrhistogram::Histogram;
 use standby_node::NodeHandle;
+use standby_node::agent::idle::IdleStrategy;
 use standby_node::audit::Audit;
 use standby_node::config::Layout;
 use standby_node::sys::clock::monotonic_ns;
@@ -22,7 +23,7 @@ impl OurNode {
         let bounds = Histogram::new_with_bounds(1, LAG_NS_MAX, 3).expect("the bounds are in order");
         let lags = Arc::new(Mutex::new(bounds));
         let recorded = Arc::clone(&lags);
-        let node = launch_here(cluster, DIRECTORY, LAYOUT, IDLE, move || {
+        let node = launch_here(cluster, DIRECTORY, threads(LAYOUT, IDLE), move || {
             let audit = Audit::new(monotonic_ns).with_output(Box::new(io::sink()));
             let recorded = Arc::clone(&recorded);
             Box::new(HookedAudit::new(audit, move |message: &[u8]| {
@@ -55,6 +56,6 @@ impl Follows for OurNode {
 
 /// What two cores get by default.
 const LAYOUT: Layout = Layout::Shared;
-const IDLE: &str = "backoff";
+const IDLE: IdleStrategy = IdleStrategy::BACKOFF;
 const DIRECTORY: &str = "node";
 const LAG_NS_MAX: u64 = 3_600_000_000_000;
