@@ -228,6 +228,7 @@ impl History {
     /// [`HistoryError`] when the files are not what the catalog says; nothing is changed then.
     pub fn recover_log(&mut self) -> Result<Option<OpenedLog>, HistoryError> {
         let Some(recording_id) = self.log_recording_id()? else { return Ok(None) };
+        self.complete_first_term(recording_id)?;
         let geometry = geometry_of(self.descriptor(recording_id)?)?;
         let mut durability = DurabilityFile::open_in_boot(&self.durability_path, self.boot.clone())?;
         let trust = durability.trust(recording_id, geometry.start_position());
@@ -296,16 +297,33 @@ impl History {
         self.catalog.reveal(recording_id)?;
         self.catalog.sync(SyncLevel::All)?;
         if let Some(set) = snapshot {
-            // The log begins within this term; later ones enter when their events are applied.
-            self.recording_log.append_term(
-                recording_id,
-                set.leadership_term_id,
-                set.term_base_log_position,
-                set.timestamp,
-            )?;
-            self.recording_log.sync(SyncLevel::All)?;
+            self.enter_first_term(recording_id, set)?;
         }
         self.open_log_at(geometry, start_position, start_position, durability)
+    }
+
+    /// The log begins within the term of this set; later ones enter when their events are applied.
+    fn enter_first_term(&mut self, recording_id: i64, set: &SnapshotSet) -> Result<(), HistoryError> {
+        self.recording_log.append_term(
+            recording_id,
+            set.leadership_term_id,
+            set.term_base_log_position,
+            set.timestamp,
+        )?;
+        Ok(self.recording_log.sync(SyncLevel::All)?)
+    }
+
+    /// A node that was killed while it created the log may not have come to its first row.
+    fn complete_first_term(&mut self, recording_id: i64) -> Result<(), HistoryError> {
+        let start_position = self.descriptor(recording_id)?.start_position;
+        if self.recording_log.log().log_recording_id().is_some() {
+            return Ok(());
+        }
+        let sets = self.snapshot_sets_as_found();
+        match sets.iter().find(|set| set.log_position == start_position) {
+            Some(set) => self.enter_first_term(recording_id, set),
+            None => Ok(()),
+        }
     }
 
     fn open_log_at(
@@ -587,6 +605,46 @@ mod tests {
         assert_eq!(std::fs::read(&stale).unwrap(), [7; 65_536]);
         std::fs::remove_file(&stale).unwrap();
         assert!(history.create_log(0, &source(), None).is_ok());
+    }
+
+    #[test]
+    fn a_node_that_was_killed_before_the_logs_first_row_finds_the_log_and_enters_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || History::open(&NodeDirectory::open(dir.path(), 1).unwrap(), SyncLevel::None).unwrap();
+        let mut history = open();
+        let set = SnapshotSet {
+            leadership_term_id: 4,
+            term_base_log_position: 128,
+            log_position: 640,
+            timestamp: 7,
+            consensus_module: 7,
+            services: Vec::new(),
+        };
+        history.recording_log.append_snapshot_set(&set).unwrap();
+        let at_set = Descriptor { start_position: 640, ..active_descriptor(&source()) };
+        let recording_id = history.catalog.add(at_set).unwrap();
+        let path = history.durability_path.clone();
+        DurabilityFile::open_or_create(&path).unwrap().mark(recording_id, 640, false).unwrap();
+        drop(history);
+        for _ in 0..2 {
+            let mut again = open();
+            let log = again.recover_log().unwrap().unwrap();
+            assert_eq!((log.place.recording_id(), log.writer.recorded_position()), (recording_id, 640));
+            let term = again.last_term().unwrap();
+            assert_eq!((term.log_recording_id, term.leadership_term_id), (recording_id, 4));
+            assert_eq!(again.recording_log.log().rows().len(), 2, "the row was entered once");
+        }
+    }
+
+    #[test]
+    fn a_log_without_a_term_yet_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
+        let mut history = History::open(&directory, SyncLevel::None).unwrap();
+        history.create_log(0, &source(), None).unwrap().writer.append(0, &frame(0, 7)).unwrap();
+        drop((history, directory));
+        let log = reopened(dir.path());
+        assert_eq!((log.place.recording_id(), log.writer.recorded_position()), (0, 64));
     }
 
     #[test]
