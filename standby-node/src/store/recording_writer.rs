@@ -102,12 +102,15 @@ impl RecordingWriter {
     ///
     /// Pre-faults the rest of the segment, so it may block for long.
     ///
+    /// For [`History`](super::history::History), which opens the log once in a process, before anybody reads it: nobody
+    /// else writes the recording, and no reader has an older [`Published`] of it.
+    ///
     /// # Errors
     /// [`SegmentError`] when the files cannot be used.
     ///
     /// # Panics
     /// When the positions are not in order: start position, `position`, `tail_end`.
-    pub fn open(
+    pub(crate) fn open(
         directory: &Path,
         geometry: RecordingGeometry,
         position: i64,

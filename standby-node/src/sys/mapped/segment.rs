@@ -25,7 +25,10 @@ impl Published {
     /// While readers with an earlier `Published` of the same recording live, no writer may be opened with a new
     /// one: it could truncate what they have borrowed. And no other process may write or shorten the
     /// recording's segment files, which the archive's mark file is there to prevent.
-    pub fn new(position: i64) -> Self {
+    ///
+    /// So this crate alone makes them: `RecordingWriter` for the one recording that it writes, and what is complete gets
+    /// one at its end (`History::place`, the snapshot check, the last sync of a log), which no writer moves.
+    pub(crate) fn new(position: i64) -> Self {
         Self { position: Arc::new(CachePadded::new(AtomicI64::new(position))) }
     }
 
@@ -47,9 +50,13 @@ pub struct SegmentMap {
 impl SegmentMap {
     /// Takes over the writable mapping of the segment whose first byte is at `base_position`.
     ///
+    /// No two of one segment may live at once, which two callers see to: `RecordingWriter` has one segment at a time and
+    /// is the only writer of its recording; `store::segment::open_whole` has one for a recovery, before anybody reads
+    /// or writes the recording.
+    ///
     /// # Panics
     /// When the file is mapped read-only.
-    pub fn new(file: MappedFile, base_position: i64, published: Published) -> Self {
+    pub(crate) fn new(file: MappedFile, base_position: i64, published: Published) -> Self {
         assert!(file.is_writable(), "a writer needs a writable mapping");
         Self { file, base_position, published }
     }
@@ -173,7 +180,7 @@ impl SegmentView {
     ///
     /// # Errors
     /// As [`MappedFile::open_read_only`].
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         base_position: i64,
         length: usize,
