@@ -142,6 +142,7 @@ pub fn launch(
     // Before anything is touched: a name that nobody knows leaves no directory behind.
     let services = new_services(&config, &make)?;
     check_cores(&config)?;
+    config.network.probe()?;
     let now_ms = clock::epoch_ms();
     let mut directory = NodeDirectory::open(&config.dir, now_ms)?;
     let buffers =

@@ -69,6 +69,15 @@ impl SignsOfLife {
         }
     }
 
+    /// Says that the node could not start: nobody shall take it for one that is about to.
+    pub fn start_failed(&mut self) {
+        for result in [self.cluster_mark.start_failed(), self.archive_mark.terminate()] {
+            if let Err(error) = result {
+                tracing::warn!(%error, "could not take leave in a mark file");
+            }
+        }
+    }
+
     /// Says that the node has ended in order. cnc.dat says so when it is dropped.
     pub fn terminate(&mut self) {
         for result in [self.cluster_mark.terminate(), self.archive_mark.terminate()] {

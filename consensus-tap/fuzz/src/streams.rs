@@ -38,8 +38,7 @@ pub fn archive_client(bytes: &[u8]) {
             216..224 => drop(client.max_recorded_position(1, now_ns)),
             224..236 => drop(client.bounded_replay(&ReplayParams::new(1, 100, "aeron:udp"), 7, now_ns)),
             236..240 => drop(client.stop_replay(1, now_ns)),
-            240..248 => now_ns += SECOND_NS * 3,
-            248..252 => drop(client.keep_alive()),
+            240..252 => now_ns += SECOND_NS * 3,
             252.. => client.on_disconnected(),
         }
         client.on_timeout(now_ns);

@@ -487,8 +487,7 @@ impl Agent for Conductor {
     fn on_start(&mut self) -> Result<(), AgentError> {
         let started = self.start();
         if started.is_err() {
-            // Nobody shall take a node that did not come up for one that is about to.
-            self.life.terminate();
+            self.life.start_failed();
         }
         started
     }

@@ -26,7 +26,7 @@ impl NetworkBackend {
     /// Every backend, in the order of preference.
     pub const ALL: [Self; 2] = [Self::Mmsg, Self::IoUring];
 
-    /// Whether this host can run the backend.
+    /// Whether this host can run the backend: what the kernel forbids shows at the first datagram only.
     ///
     /// # Errors
     ///

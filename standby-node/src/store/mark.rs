@@ -397,6 +397,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_tells_of_a_failed_start_and_the_next_one_takes_it_over() {
+        let (_temp, directory) = directory(1_000);
+        ClusterMarkFile::activate(&directory, ClusterMark::default(), 1_000).unwrap().start_failed().unwrap();
+        let seen = cluster_mark(&directory);
+        assert_eq!((seen.version, seen.activity_timestamp), (cluster_mark::VERSION_FAILED, TERMINATED));
+        let mut again = ClusterMarkFile::activate(&directory, ClusterMark::default(), 1_001).unwrap();
+        again.ready(1_002).unwrap();
+        assert_eq!(cluster_mark(&directory).version, cluster_mark::VERSION);
+    }
+
+    #[test]
     fn a_node_that_was_killed_starts_again_at_once() {
         let (temp, first) = directory(1_000);
         ClusterMarkFile::activate(&first, ClusterMark::default(), 1_000).unwrap().ready(1_000).unwrap();

@@ -1,12 +1,8 @@
-//! Memory: blocks that the kernel writes into, and keeping all of it out of the swap.
+//! Memory: blocks that the kernel writes into.
 
 use std::alloc::{self, Layout};
-use std::fs;
-use std::io;
 use std::ptr::NonNull;
 use std::slice;
-
-use thiserror::Error;
 
 /// A block of zeroed, page-aligned memory with a fixed place, for pointers that are handed to the kernel once
 /// and stay valid. Only its owner knows when the kernel writes where, so reading is `unsafe`.
@@ -60,79 +56,9 @@ unsafe impl Send for Region {}
 
 const PAGE_LENGTH: usize = 4096;
 
-/// Why the memory stays swappable. The node runs without the lock, with the risk of a page fault from disk.
-#[derive(Debug, Error)]
-pub enum MemoryLockError {
-    /// The process may lock some memory, but not all. It is not tried: past the limit, allocations would fail.
-    #[error(
-        "memory is not locked: the process lacks CAP_IPC_LOCK and its limit is {limit_bytes} bytes; \
-         set LimitMEMLOCK=infinity (systemd) or `ulimit -l unlimited`"
-    )]
-    Limited {
-        /// RLIMIT_MEMLOCK.
-        limit_bytes: u64,
-    },
-    /// The system refused.
-    #[error("memory is not locked: {0}")]
-    System(#[from] io::Error),
-}
-
-/// Keeps all pages, present and future, in memory from the moment they are first touched. Best effort: the
-/// caller logs an error as a warning.
-///
-/// # Errors
-///
-/// When the process may not.
-pub fn lock_all() -> Result<(), MemoryLockError> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid rlimit that lives across the call, which only writes to it.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
-    if result != 0 {
-        return Err(io::Error::last_os_error().into());
-    }
-    let status = fs::read_to_string("/proc/self/status")?;
-    if limit.rlim_cur != libc::RLIM_INFINITY && !may_lock_all(&status) {
-        return Err(MemoryLockError::Limited { limit_bytes: limit.rlim_cur });
-    }
-    // ONFAULT: a mapping of a whole segment is not read from disk at once, and untouched buffers cost nothing.
-    // SAFETY: locking pages changes no byte of them.
-    let result = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error().into()) }
-}
-
-/// Whether the effective capabilities in `/proc/self/status` hold CAP_IPC_LOCK, see capabilities(7), proc(5).
-fn may_lock_all(status: &str) -> bool {
-    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let capabilities = capabilities.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    capabilities.is_some_and(|bits| bits & (1 << CAP_IPC_LOCK) != 0)
-}
-
-const CAP_IPC_LOCK: u32 = 14;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn locks_or_says_what_to_change() {
-        match lock_all() {
-            Ok(()) => {
-                let status = fs::read_to_string("/proc/self/status").unwrap();
-                let locked = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
-                assert_ne!(locked.split_whitespace().nth(1), Some("0"), "{locked}");
-                // SAFETY: unlocking pages changes no byte of them.
-                assert_eq!(unsafe { libc::munlockall() }, 0);
-            }
-            Err(error) => assert!(error.to_string().starts_with("memory is not locked: "), "{error}"),
-        }
-    }
-
-    #[test]
-    fn the_capability_is_found_among_the_effective_ones() {
-        assert!(may_lock_all("CapPrm:\t0\nCapEff:\t0000000000004000\n"));
-        assert!(!may_lock_all("CapPrm:\tffffffff\nCapEff:\t00000000ffffbfff\n"));
-        assert!(!may_lock_all("CapEff:\tnonsense\n") && !may_lock_all(""));
-    }
 
     #[test]
     fn a_block_starts_zeroed_on_a_page() {

@@ -213,16 +213,6 @@ impl ArchiveClient {
         })
     }
 
-    /// Tells the archive that we live. Nothing answers, and a connected session needs none.
-    ///
-    /// # Errors
-    /// [`RequestRefused`], as for every request.
-    pub fn keep_alive(&mut self) -> Result<(), RequestRefused> {
-        let control_session_id = self.open_session()?;
-        self.push_keep_alive(control_session_id);
-        Ok(())
-    }
-
     fn request(
         &mut self,
         kind: RequestKind,
