@@ -1,7 +1,8 @@
 //! Counts allocations, thread by thread.
 //!
 //! For programs that measure: made the global allocator, it is the system's, plus one relaxed increment in a slot of
-//! the calling thread. A node does not use it. Only allocating and growing count: what a thread frees was allocated before it, or by another thread.
+//! the calling thread. A node does not use it, so it is there with the feature `allocation-counts` only. Only allocating
+//! and growing count: what a thread frees was allocated before it, or by another thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

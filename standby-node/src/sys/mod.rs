@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "this is the one place for it; every block carries its proof")]
 
 pub mod affinity;
+#[cfg(feature = "allocation-counts")]
 pub mod allocations;
 pub mod clock;
 pub mod disk;
