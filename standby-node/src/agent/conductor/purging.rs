@@ -41,17 +41,58 @@ enum Phase {
     Starting,
     Idle,
     /// The archive agent is asked who still reads what would go.
-    Asking {
-        going: Going,
-        pins: Pins,
-        unanswered: Vec<i64>,
-    },
+    Asking(Question),
     /// The receiver is told where the log will begin.
     MovingStart(Going),
     /// Rows of recording.log are on their way to the disk.
     Withdrawing(Going),
     /// The catalog is on its way to the disk, and then files are deleted.
     Deleting(Going),
+}
+
+/// Who still reads what would go.
+#[derive(Debug)]
+struct Question {
+    going: Going,
+    pins: Pins,
+    log_recording_id: i64,
+    unanswered: Vec<i64>,
+}
+
+impl Question {
+    fn new(going: Going, pins: Pins, log_recording_id: i64) -> Self {
+        let unanswered = going.recording_ids.iter().copied().chain([log_recording_id]).collect();
+        Self { going, pins, log_recording_id, unanswered }
+    }
+
+    /// A replay still reads a recording from `position` on, or none does. True with the last answer.
+    fn on_answer(&mut self, recording_id: i64, position: Option<i64>) -> bool {
+        self.unanswered.retain(|&asked| asked != recording_id);
+        if let Some(position) = position {
+            if recording_id == self.log_recording_id {
+                self.pins.log_positions.push(position);
+            } else {
+                // The whole set stays: who reads one of its recordings will ask for the others.
+                let of_set =
+                    self.going.purge.sets.iter().find(|set| {
+                        set.consensus_module == recording_id || set.services.contains(&recording_id)
+                    });
+                self.pins.set_positions.extend(of_set.map(|set| set.log_position));
+                self.going.recording_ids.retain(|&going| going != recording_id);
+            }
+        }
+        self.unanswered.is_empty()
+    }
+
+    /// What of `planned`, with the answers in mind, goes now: nothing that nobody was asked about, such as a set that a
+    /// newer one has made unwanted since.
+    fn limit(&self, mut planned: Going) -> Going {
+        let Going { purge, recording_ids } = &self.going;
+        planned.purge.sets.retain(|set| purge.sets.contains(set));
+        planned.recording_ids.retain(|recording_id| recording_ids.contains(recording_id));
+        planned.purge.log_start_position = planned.purge.log_start_position.min(purge.log_start_position);
+        planned
+    }
 }
 
 impl Retention {
@@ -84,7 +125,7 @@ impl Retention {
     /// What the archive must not list any more, though the catalog still does.
     pub(super) fn going(&self) -> Option<&Going> {
         match &self.phase {
-            Phase::Asking { going, .. } | Phase::MovingStart(going) | Phase::Withdrawing(going) => {
+            Phase::Asking(Question { going, .. }) | Phase::MovingStart(going) | Phase::Withdrawing(going) => {
                 Some(going)
             }
             Phase::Starting | Phase::Idle | Phase::Deleting(_) => None,
@@ -122,8 +163,9 @@ impl Conductor {
             self.purge_step(Ok(None), Some(files));
             return 1;
         }
-        let asked: Vec<i64> = going.recording_ids.iter().copied().chain([log.recording_id()]).collect();
-        self.retention.phase = Phase::Asking { going, pins, unanswered: asked.clone() };
+        let question = Question::new(going, pins, log.recording_id());
+        let asked = question.unanswered.clone();
+        self.retention.phase = Phase::Asking(question);
         self.serve_recordings();
         for recording_id in asked {
             self.rings.archive_commands.push(ArchiveCommand::AskLowestReplay { recording_id });
@@ -154,46 +196,28 @@ impl Conductor {
     /// The archive agent says from where on a recording is still read; a replay that it begins from now on reads nothing
     /// of what would go.
     pub(super) fn on_lowest_replay(&mut self, recording_id: i64, position: Option<i64>) {
-        let Phase::Asking { going, pins, unanswered } = &mut self.retention.phase else { return };
-        unanswered.retain(|&asked| asked != recording_id);
-        if let (Some(position), Some(log)) = (position, &self.log) {
-            if recording_id == log.recording_id() {
-                pins.log_positions.push(position);
-            } else {
-                // The whole set stays: who reads one of its recordings will ask for the others.
-                let of_set =
-                    going.purge.sets.iter().find(|set| {
-                        set.consensus_module == recording_id || set.services.contains(&recording_id)
-                    });
-                pins.set_positions.extend(of_set.map(|set| set.log_position));
-                going.recording_ids.retain(|&going| going != recording_id);
-            }
-        }
-        if unanswered.is_empty() {
+        if let Phase::Asking(question) = &mut self.retention.phase
+            && question.on_answer(recording_id, position)
+        {
             self.begin_purge();
         }
     }
 
     /// Nobody reads what goes now.
     fn begin_purge(&mut self) {
-        let Phase::Asking { going: wanted, mut pins, .. } =
-            std::mem::replace(&mut self.retention.phase, Phase::Idle)
-        else {
+        let Phase::Asking(mut question) = std::mem::replace(&mut self.retention.phase, Phase::Idle) else {
             return;
         };
         let (Some(policy), Some(log)) = (self.retention.policy, &self.log) else { return };
         let durable_position = self.retention.durable_position.get_volatile();
         // A member may have been told of one meanwhile.
-        pins.set_positions.extend(self.downstream.referred_positions());
-        let mut going = self.plan(policy, &pins, log, durable_position);
-        // A set that was published meanwhile may make more unwanted; nobody was asked about that.
-        going.purge.sets.retain(|set| wanted.purge.sets.contains(set));
-        going.recording_ids.retain(|recording_id| wanted.recording_ids.contains(recording_id));
-        going.purge.log_start_position = going.purge.log_start_position.min(wanted.purge.log_start_position);
-        if going != wanted {
+        question.pins.set_positions.extend(self.downstream.referred_positions());
+        let going = question.limit(self.plan(policy, &question.pins, log, durable_position));
+        let goes_nothing = going.is_empty(log);
+        if going != question.going {
             self.retention.retry_later(self.now_ns, RETRY_INTERVAL_NS);
         }
-        if going.is_empty(log) {
+        if goes_nothing {
             return self.serve_recordings();
         }
         self.downstream.on_purge(&going.purge.sets);
@@ -260,5 +284,70 @@ impl Conductor {
         self.life.record_error(&text);
         self.retention.retry_later(self.now_ns, RETRY_INTERVAL_NS);
         self.serve_recordings();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus_tap::file::recording_log::SnapshotSet;
+    use consensus_tap::file::retention::Purge;
+
+    const LOG: i64 = 0;
+
+    fn set(log_position: i64, consensus_module: i64) -> SnapshotSet {
+        SnapshotSet {
+            leadership_term_id: 0,
+            term_base_log_position: 0,
+            log_position,
+            timestamp: 0,
+            consensus_module,
+            services: vec![consensus_module - 1],
+        }
+    }
+
+    fn going(sets: &[SnapshotSet], log_start_position: i64) -> Going {
+        let recordings = sets.iter().flat_map(|set| [set.services[0], set.consensus_module]);
+        Going {
+            recording_ids: recordings.collect(),
+            purge: Purge { sets: sets.to_vec(), log_start_position },
+        }
+    }
+
+    fn question(sets: &[SnapshotSet]) -> Question {
+        Question::new(going(sets, 65_536), Pins::default(), LOG)
+    }
+
+    #[test]
+    fn a_replay_holds_the_log_from_its_position_on_and_the_whole_set_of_a_snapshot() {
+        let mut question = question(&[set(64, 2), set(4096, 4)]);
+        assert!(!question.on_answer(1, None) && !question.on_answer(2, None));
+        assert!(!question.on_answer(3, None) && !question.on_answer(4, Some(640)));
+        assert!(question.on_answer(LOG, Some(1024)), "all have answered");
+        let held = Pins { log_positions: vec![1024], set_positions: vec![4096] };
+        assert_eq!(question.pins, held);
+        assert_eq!(question.going.recording_ids, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_recording_of_no_set_that_is_read_stays_by_itself() {
+        let mut question = question(&[set(64, 2)]);
+        question.going.recording_ids.push(9);
+        question.unanswered.push(9);
+        for recording_id in [1, 2, LOG] {
+            assert!(!question.on_answer(recording_id, None));
+        }
+        assert!(question.on_answer(9, Some(0)));
+        assert_eq!(question.pins, Pins::default());
+        let now = question.limit(Going { recording_ids: vec![1, 2, 9], ..going(&[set(64, 2)], 65_536) });
+        assert_eq!(now.recording_ids, [1, 2]);
+    }
+
+    #[test]
+    fn nothing_goes_that_nobody_was_asked_about() {
+        let question = question(&[set(64, 2)]);
+        let more = going(&[set(64, 2), set(4096, 4)], 131_072);
+        assert_eq!(question.limit(more), going(&[set(64, 2)], 65_536));
+        assert_eq!(question.limit(going(&[], 32_768)), going(&[], 32_768), "answers may hold all of it");
     }
 }
