@@ -12,6 +12,7 @@ mod following;
 mod forks;
 mod full_disk;
 mod joining;
+mod kills;
 mod loss;
 mod module_state;
 mod official_tools;
