@@ -90,6 +90,7 @@ impl Recorder for Recordings {
             // The recording is as good as before: whoever sent this is left, and another may go on.
             RecordError::NotContiguous { .. }
             | RecordError::BadFrame { .. }
+            | RecordError::BeyondStop { .. }
             | RecordError::UnexpectedStream { .. }
             | RecordError::CrossesTerm { .. } => AppendError::Misplaced,
         })

@@ -499,7 +499,7 @@ fn record_a_log_to(dir: &Path, segment_length: i32, end: i64) -> i64 {
         original_channel: "aeron:udp?endpoint=a:1".to_owned(),
         source_identity: "a:1".to_owned(),
     };
-    let mut log = history.create_log(0, &recording, None).expect("a log");
+    let mut log = history.create_log(0, &recording, None).expect("a log").open().expect("its files");
     let term = NewLeadershipTermEvent {
         leadership_term_id: 0,
         log_position: 96,

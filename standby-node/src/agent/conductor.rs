@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 
 use consensus_tap::archive::Recording;
 use consensus_tap::channel::HostPort;
+use consensus_tap::codec::consensus::SnapshotEntry;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
 use consensus_tap::file::recording_log::SnapshotSet;
 use consensus_tap::module::ConsensusModuleState;
@@ -135,9 +136,9 @@ impl Conductor {
         }
     }
 
-    fn on_request(&mut self, request: ReceiverRequest) -> Result<(), AgentError> {
+    fn on_request(&mut self, request: ReceiverRequest) {
         match request {
-            ReceiverRequest::Tap(action) => self.on_action(action)?,
+            ReceiverRequest::Tap(action) => self.on_action(action),
             ReceiverRequest::SnapshotsRecorded(writers) => self.on_snapshots_recorded(&writers),
             ReceiverRequest::SnapshotMarked { position } => self.snapshots.on_marked(position),
             ReceiverRequest::LogStartMoved => self.on_log_start_moved(),
@@ -159,10 +160,9 @@ impl Conductor {
                 self.fail(reason);
             }
         }
-        Ok(())
     }
 
-    fn on_action(&mut self, action: TapAction) -> Result<(), AgentError> {
+    fn on_action(&mut self, action: TapAction) {
         match action {
             TapAction::Resolve { token, endpoint } => {
                 self.resolve(Asker::Receiver(token), endpoint);
@@ -170,44 +170,59 @@ impl Conductor {
             // Asked for before the tap heard that following has ended.
             TapAction::OpenSnapshot { .. } | TapAction::OpenLog { .. } if self.failed => {}
             TapAction::OpenSnapshot { index, row, descriptor } => {
-                match self.history.create_snapshot(&descriptor) {
-                    Ok(writer) => {
-                        self.fetched.on_opened(index, row);
-                        let key = RecordingKey::Snapshot(index);
-                        self.command(ReceiverCommand::Opened { key, writer: Box::new(writer) });
-                    }
-                    Err(error) if self.log.is_some() => {
-                        self.command(ReceiverCommand::SnapshotFailed { reason: error.to_string() });
-                    }
-                    Err(error) => self.fail(error.to_string()),
+                match self.history.plan_snapshot(&descriptor) {
+                    Ok(planned) => self.rings.jobs.push(StorageJob::OpenSnapshot { index, row, planned }),
+                    Err(error) => self.on_snapshot_failed(error.to_string()),
                 }
             }
             TapAction::OpenLog { start_position, descriptor } => {
                 self.waiting_log = Some((start_position, descriptor));
-                self.create_waiting_log()?;
+                self.create_waiting_log();
             }
             TapAction::Report(report) => self.report(report),
             // The receiver sends these with the writers that belong to them.
             TapAction::SnapshotsRecorded | TapAction::DiscardSnapshots => {}
         }
-        Ok(())
     }
 
     /// Creates the log that was asked for, once no snapshots wait to be entered before it.
-    fn create_waiting_log(&mut self) -> Result<(), AgentError> {
+    fn create_waiting_log(&mut self) {
         if self.fetched.is_waiting() || self.snapshots.is_publishing_fetched() || self.failed {
-            return Ok(());
+            return;
         }
-        let Some((start_position, descriptor)) = self.waiting_log.take() else { return Ok(()) };
+        let Some((start_position, descriptor)) = self.waiting_log.take() else { return };
         let set = self
             .history
             .latest_snapshot_set(self.starting.service_count())
             .filter(|set| set.log_position == start_position);
         match self.history.create_log(start_position, &descriptor, set.as_ref()) {
-            Ok(log) => self.open_log(log)?,
+            Ok(planned) => self.rings.jobs.push(StorageJob::OpenLog(Box::new(planned))),
             Err(error) => self.fail(error.to_string()),
         }
-        Ok(())
+    }
+
+    /// A recording for a snapshot of the members is there, in the order in which they were asked for.
+    fn on_snapshot_opened(
+        &mut self,
+        index: usize,
+        row: SnapshotEntry,
+        opened: Result<Box<RecordingWriter>, String>,
+    ) {
+        match opened {
+            Ok(writer) => {
+                self.fetched.on_opened(index, row);
+                self.command(ReceiverCommand::Opened { key: RecordingKey::Snapshot(index), writer });
+            }
+            Err(reason) => self.on_snapshot_failed(reason),
+        }
+    }
+
+    fn on_snapshot_failed(&mut self, reason: String) {
+        if self.log.is_some() {
+            self.command(ReceiverCommand::SnapshotFailed { reason });
+        } else {
+            self.fail(reason);
+        }
     }
 
     /// A whole set is recorded: whoever may wait for the disk makes it durable.
@@ -217,7 +232,7 @@ impl Conductor {
     }
 
     /// Begins to enter the sets that may be entered now.
-    fn enter_snapshots(&mut self) -> Result<(), AgentError> {
+    fn enter_snapshots(&mut self) {
         while let Some(RecordedSet { rows, recordings, .. }) =
             self.fetched.take_ready(self.module.log_position())
         {
@@ -226,7 +241,7 @@ impl Conductor {
                 self.snapshots.publish_fetched(&rows, recordings, &mut self.history);
             }
         }
-        self.create_waiting_log()
+        self.create_waiting_log();
     }
 
     /// Asks for newer snapshots when that is due.
@@ -310,7 +325,7 @@ impl Conductor {
         self.retention.start(log_position, self.rings.replica_module.is_some());
     }
 
-    fn on_snapshot_event(&mut self, event: SnapshotEvent) -> Result<(), AgentError> {
+    fn on_snapshot_event(&mut self, event: SnapshotEvent) {
         match event {
             SnapshotEvent::Mark => self.command(ReceiverCommand::MarkSnapshot),
             SnapshotEvent::Published(set) => {
@@ -325,11 +340,10 @@ impl Conductor {
                     backup.on_retrieved();
                 }
                 self.retention.on_history_changed();
-                self.create_waiting_log()?;
+                self.create_waiting_log();
             }
             SnapshotEvent::FetchedFailed(reason) => self.fail(reason),
         }
-        Ok(())
     }
 
     /// A set of our own is on the disk, in the catalog and in recording.log: from here on members may be told of it.
@@ -347,8 +361,15 @@ impl Conductor {
         self.retention.on_snapshot_published(*log_position);
     }
 
-    fn on_reply(&mut self, reply: StorageReply) {
+    fn on_reply(&mut self, reply: StorageReply) -> Result<(), AgentError> {
         match reply {
+            // Following has ended meanwhile: the next start finds the log.
+            StorageReply::LogOpened(Ok(_)) if self.failed => {}
+            StorageReply::LogOpened(Ok(log)) => self.open_log(*log)?,
+            StorageReply::LogOpened(Err(reason)) => self.fail(reason),
+            StorageReply::SnapshotOpened { index, row, opened } => {
+                self.on_snapshot_opened(index, row, opened);
+            }
             StorageReply::Resolved { asker, address } => self.on_resolved(asker, address),
             StorageReply::SnapshotsSynced(synced) => {
                 self.fetched.on_synced(synced.is_ok());
@@ -360,6 +381,7 @@ impl Conductor {
             StorageReply::Purged(purged) => self.on_purged(purged),
             StorageReply::SyncFailed { reason } => self.fail(reason),
         }
+        Ok(())
     }
 
     /// The log said that a term began: recording.log gets its row, the tap looks whether its source still suits.
@@ -496,7 +518,7 @@ impl Agent for Conductor {
         let mut work = 0;
         self.now_ns = now_ns;
         if let Ok(request) = self.rings.requests.pop() {
-            self.on_request(request)?;
+            self.on_request(request);
             work += 1;
         }
         while let Ok(request) = self.rings.archive_requests.pop() {
@@ -504,7 +526,7 @@ impl Agent for Conductor {
             work += 1;
         }
         while let Ok(reply) = self.rings.replies.pop() {
-            self.on_reply(reply);
+            self.on_reply(reply)?;
             work += 1;
         }
         if let Some(started) = self.starting.poll(&self.history)? {
@@ -512,12 +534,12 @@ impl Agent for Conductor {
             work += 1;
         }
         work += self.follow()?;
-        self.enter_snapshots()?;
+        self.enter_snapshots();
         self.query_snapshots();
         let log_end = self.log.as_ref().map_or(0, RecordingPlace::end_position);
         work += self.snapshots.do_work(&mut self.history, log_end, now_ns);
         while let Some(event) = self.snapshots.poll_event() {
-            self.on_snapshot_event(event)?;
+            self.on_snapshot_event(event);
             work += 1;
         }
         work += self.tell_others();

@@ -1,4 +1,5 @@
-//! Whatever may block and must not block anybody else: names to look up, segments to prepare, syncs, deletions.
+//! Whatever may block and must not block anybody else: names to look up, recordings to open, segments to prepare,
+//! syncs, deletions.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use consensus_tap::channel::HostPort;
+use consensus_tap::codec::consensus::SnapshotEntry;
 use consensus_tap::endpoint::LookupToken;
 use rtrb::{Consumer, Producer};
 
@@ -15,8 +17,10 @@ use super::{Agent, AgentError};
 use crate::store::ControlFileSync;
 use crate::store::counters::Counter;
 use crate::store::durability::DurabilityFile;
+use crate::store::history::{OpenedLog, PlannedLog, PlannedSnapshot};
 use crate::store::purge::{Deletions, UnnamedFiles};
 use crate::store::recording_syncer::RecordingSyncer;
+use crate::store::recording_writer::RecordingWriter;
 use crate::store::segment_preparer::SegmentPreparer;
 use crate::store::standby_snapshots::replace_file;
 
@@ -38,6 +42,17 @@ pub enum StorageJob {
     },
     /// Serve the log's recording from now on.
     Serve(Box<ServedLog>),
+    /// Open the files of a log that the catalog has.
+    OpenLog(Box<PlannedLog>),
+    /// Create the first file of a member's snapshot.
+    OpenSnapshot {
+        /// Its index in the set, to be given back.
+        index: usize,
+        /// What it stands for, to be given back.
+        row: SnapshotEntry,
+        /// Where it is to lie.
+        planned: PlannedSnapshot,
+    },
     /// Make the snapshots of a set durable.
     SyncSnapshots(Vec<RecordingSyncer>),
     /// Put bytes in the place of a small file, whole or not at all.
@@ -97,6 +112,17 @@ pub enum StorageReply {
         asker: Asker,
         /// The first address of a family that we speak.
         address: Option<SocketAddr>,
+    },
+    /// The log is open, or why not, in words.
+    LogOpened(Result<Box<OpenedLog>, String>),
+    /// A member's snapshot can be recorded.
+    SnapshotOpened {
+        /// As asked for.
+        index: usize,
+        /// As asked for.
+        row: SnapshotEntry,
+        /// Its writer, or why there is none, in words.
+        opened: Result<Box<RecordingWriter>, String>,
     },
     /// The snapshots of a set are durable, or why not, in words.
     SnapshotsSynced(Result<(), String>),
@@ -167,6 +193,14 @@ impl Storage {
             StorageJob::Replace { path, bytes } => {
                 let replaced = replace_file(&path, &bytes).map_err(|error| error.to_string());
                 self.reply(StorageReply::Replaced(replaced));
+            }
+            StorageJob::OpenLog(planned) => {
+                let opened = planned.open().map(Box::new).map_err(|error| error.to_string());
+                self.reply(StorageReply::LogOpened(opened));
+            }
+            StorageJob::OpenSnapshot { index, row, planned } => {
+                let opened = planned.open().map(Box::new).map_err(|error| error.to_string());
+                self.reply(StorageReply::SnapshotOpened { index, row, opened });
             }
             StorageJob::SyncSnapshots(syncers) => self.snapshots.push_back(syncers),
             StorageJob::Purge { changed, files } => {

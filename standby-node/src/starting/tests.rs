@@ -39,7 +39,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let directory = NodeDirectory::open(dir.path(), 1).unwrap();
         let mut history = History::open(&directory, SyncLevel::None).unwrap();
-        let mut opened = history.create_log(log_start, &source(), None).unwrap();
+        let mut opened = history.create_log(log_start, &source(), None).unwrap().open().unwrap();
         for position in (log_start..LOG_END).step_by(32) {
             opened.writer.append(position, &frame(position)).unwrap();
         }

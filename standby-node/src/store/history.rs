@@ -9,6 +9,7 @@ mod purging;
 mod snapshots;
 
 pub use self::purging::Going;
+pub use self::snapshots::PlannedSnapshot;
 
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,35 @@ pub struct OpenedLog {
     pub tail_end: i64,
     /// For every reader.
     pub place: RecordingPlace,
+}
+
+/// The log's recording, in the catalog. Its files are opened by whoever may wait for the disk.
+#[derive(Debug)]
+pub struct PlannedLog {
+    archive: PathBuf,
+    geometry: RecordingGeometry,
+    position: i64,
+    tail_end: i64,
+    durability: DurabilityFile,
+}
+
+impl PlannedLog {
+    /// Opens the files to be written from the log's end on. Blocks on the disk, above all to allocate and pre-fault a
+    /// segment.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn open(self) -> Result<OpenedLog, HistoryError> {
+        let Self { archive, geometry, position, tail_end, mut durability } = self;
+        let (supply, preparer) = segment_pipeline(&archive, geometry);
+        let writer = RecordingWriter::open(&archive, geometry, position, tail_end, Some(supply))?;
+        let (recording_id, start_position) = (geometry.recording_id(), geometry.start_position());
+        let durable_position = durability.position(recording_id, start_position).min(position);
+        durability.mark(recording_id, durable_position, position < tail_end)?;
+        let syncer = RecordingSyncer::new(&archive, geometry, writer.published(), durable_position);
+        let place = RecordingPlace { directory: archive, geometry, published: writer.published() };
+        Ok(OpenedLog { writer, preparer, syncer, durability, tail_end, place })
+    }
 }
 
 /// Where a recording lies and how far it may be read: from it every reader makes its own view.
@@ -266,10 +296,11 @@ impl History {
         // the log is said to be.
         self.catalog.sync(SyncLevel::All)?;
         self.recording_log.sync(SyncLevel::All)?;
-        self.open_log_at(geometry, position, tail_end, durability).map(Some)
+        self.planned_log(geometry, position, tail_end, durability).open().map(Some)
     }
 
-    /// Creates the recording of the log, from `start_position` on, as the source's archive describes it.
+    /// Enters the recording of the log, from `start_position` on, as the source's archive describes it. Its files are
+    /// still to be opened.
     ///
     /// # Errors
     /// [`HistoryError`].
@@ -278,7 +309,7 @@ impl History {
         start_position: i64,
         source: &Recording,
         snapshot: Option<&SnapshotSet>,
-    ) -> Result<OpenedLog, HistoryError> {
+    ) -> Result<PlannedLog, HistoryError> {
         let descriptor = Descriptor { start_position, ..active_descriptor(source) };
         let recording_id = self.catalog.next_recording_id();
         let geometry = geometry_of(&Descriptor { recording_id, ..descriptor.clone() })?;
@@ -299,7 +330,7 @@ impl History {
         if let Some(set) = snapshot {
             self.enter_first_term(recording_id, set)?;
         }
-        self.open_log_at(geometry, start_position, start_position, durability)
+        Ok(self.planned_log(geometry, start_position, start_position, durability))
     }
 
     /// The log begins within the term of this set; later ones enter when their events are applied.
@@ -326,21 +357,14 @@ impl History {
         }
     }
 
-    fn open_log_at(
+    fn planned_log(
         &self,
         geometry: RecordingGeometry,
         position: i64,
         tail_end: i64,
-        mut durability: DurabilityFile,
-    ) -> Result<OpenedLog, HistoryError> {
-        let (supply, preparer) = segment_pipeline(&self.archive, geometry);
-        let writer = RecordingWriter::open(&self.archive, geometry, position, tail_end, Some(supply))?;
-        let (recording_id, start_position) = (geometry.recording_id(), geometry.start_position());
-        let durable_position = durability.position(recording_id, start_position).min(position);
-        durability.mark(recording_id, durable_position, position < tail_end)?;
-        let place = self.place(geometry, writer.published());
-        let syncer = RecordingSyncer::new(&self.archive, geometry, writer.published(), durable_position);
-        Ok(OpenedLog { writer, preparer, syncer, durability, tail_end, place })
+        durability: DurabilityFile,
+    ) -> PlannedLog {
+        PlannedLog { archive: self.archive.clone(), geometry, position, tail_end, durability }
     }
 
     /// The newest term of the log.
@@ -569,7 +593,7 @@ mod tests {
     fn recorded(dir: &Path) {
         let directory = NodeDirectory::open(dir, 1).unwrap();
         let mut history = History::open(&directory, SyncLevel::None).unwrap();
-        let mut log = history.create_log(0, &source(), None).unwrap();
+        let mut log = history.create_log(0, &source(), None).unwrap().open().unwrap();
         for position in [0, 64, 128, 192] {
             log.writer.append(position, &frame(position, 7)).unwrap();
         }
@@ -641,7 +665,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = NodeDirectory::open(dir.path(), 1).unwrap();
         let mut history = History::open(&directory, SyncLevel::None).unwrap();
-        history.create_log(0, &source(), None).unwrap().writer.append(0, &frame(0, 7)).unwrap();
+        history
+            .create_log(0, &source(), None)
+            .unwrap()
+            .open()
+            .unwrap()
+            .writer
+            .append(0, &frame(0, 7))
+            .unwrap();
         drop((history, directory));
         let log = reopened(dir.path());
         assert_eq!((log.place.recording_id(), log.writer.recorded_position()), (0, 64));
@@ -653,7 +684,7 @@ mod tests {
         let directory = NodeDirectory::open(dir.path(), 1).unwrap();
         let mut history = History::open(&directory, SyncLevel::None).unwrap();
         let odd = Recording { term_buffer_length: 100_000, ..source() };
-        assert!(matches!(history.create_snapshot(&odd), Err(HistoryError::Geometry { .. })));
+        assert!(matches!(history.plan_snapshot(&odd), Err(HistoryError::Geometry { .. })));
         assert_eq!(history.catalog.next_recording_id(), 0);
     }
 

@@ -18,7 +18,7 @@ use consensus_tap::file::segment::{FRAME_HEADER_LENGTH, FrameHeader, RecordingGe
 use super::recording_reader::RecordingReader;
 use super::segment::{SegmentError, open_whole, remove, segment_bases};
 use super::segment_preparer::SegmentSupply;
-use crate::sys::mapped::{MappedFile, Published, SegmentMap};
+use crate::sys::mapped::{MappedFile, PAGE_LENGTH, Published, SegmentMap};
 
 /// The one writer of a recording. Lives on the receive thread.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct RecordingWriter {
     published: Published,
     recorded_position: i64,
     tail_end: i64,
+    /// The recording ends here, and its files have no room beyond; `i64::MAX` for one that goes on.
+    stop_position: i64,
     segment: SegmentMap,
     supply: Option<SegmentSupply>,
     recorded: RecordingReader,
@@ -69,6 +71,14 @@ pub enum RecordError {
         /// Where the term ends.
         term_end: i64,
     },
+    /// The recording was to end before.
+    #[error("the run ends at {found}, the recording was to end at {stop_position}")]
+    BeyondStop {
+        /// Where it was to end.
+        stop_position: i64,
+        /// Where the run ends.
+        found: i64,
+    },
     /// The segment is full, and the next one cannot be created.
     #[error("no next segment at position {position}: {source}")]
     NextSegment {
@@ -90,10 +100,27 @@ impl RecordingWriter {
         geometry: RecordingGeometry,
         supply: Option<SegmentSupply>,
     ) -> Result<Self, SegmentError> {
-        if let Some(base) = segment_bases(directory, &geometry)?.first() {
-            return Err(SegmentError::Exists { path: directory.join(geometry.segment_name(*base)) });
-        }
+        refuse_existing(directory, &geometry)?;
         Self::open(directory, geometry, geometry.start_position(), geometry.start_position(), supply)
+    }
+
+    /// As [`Self::create`], of a recording that ends at `stop_position`: no more than that is allocated, and more than
+    /// that is refused. Each segment is created when it is needed.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    ///
+    /// # Panics
+    /// When `stop_position` is not above the start position.
+    pub fn create_complete(
+        directory: &Path,
+        geometry: RecordingGeometry,
+        stop_position: i64,
+    ) -> Result<Self, SegmentError> {
+        let start_position = geometry.start_position();
+        assert!(start_position < stop_position, "a recording that ends at {stop_position} has no bytes");
+        refuse_existing(directory, &geometry)?;
+        Self::open_until(directory, geometry, start_position, start_position, stop_position, None)
     }
 
     /// Opens a recording to be extended from `position`, a boundary of frames. What its files hold from there to
@@ -117,6 +144,17 @@ impl RecordingWriter {
         tail_end: i64,
         supply: Option<SegmentSupply>,
     ) -> Result<Self, SegmentError> {
+        Self::open_until(directory, geometry, position, tail_end, i64::MAX, supply)
+    }
+
+    fn open_until(
+        directory: &Path,
+        geometry: RecordingGeometry,
+        position: i64,
+        tail_end: i64,
+        stop_position: i64,
+        supply: Option<SegmentSupply>,
+    ) -> Result<Self, SegmentError> {
         assert!(geometry.start_position() <= position, "{position} lies before the recording");
         assert!(position <= tail_end, "the tail ends at {tail_end}, before {position}");
         let base_position = geometry.segment_base(position);
@@ -137,11 +175,11 @@ impl RecordingWriter {
             }
             segment.into_file()
         } else {
-            create_segment(directory, &geometry, base_position)?
+            create_segment(directory, &geometry, base_position, stop_position)?
         };
         let published = Published::new(position);
         let mut segment = SegmentMap::new(file, base_position, published.clone());
-        segment.populate_from(offset)?;
+        segment.populate(offset, allocated_length(&geometry, base_position, stop_position))?;
         if let Some(supply) = &supply {
             supply.want(geometry.segment_end(position));
         }
@@ -152,6 +190,7 @@ impl RecordingWriter {
             published,
             recorded_position: position,
             tail_end,
+            stop_position,
             segment,
             supply,
             recorded,
@@ -208,10 +247,13 @@ impl RecordingWriter {
         if position != self.recorded_position {
             return Err(RecordError::NotContiguous { expected: self.recorded_position, found: position });
         }
-        if position == self.segment_end() {
+        if position == self.segment_end() && position < self.stop_position {
             self.next_segment()?;
         }
         let end = self.checked_end(position, frames)?;
+        if end > self.stop_position {
+            return Err(RecordError::BeyondStop { stop_position: self.stop_position, found: end });
+        }
         let Some((length, rest)) = frames.split_first_chunk() else {
             return Ok(());
         };
@@ -229,7 +271,7 @@ impl RecordingWriter {
         self.segment.publish(end);
         self.recorded_position = end;
         self.frame_starts.note(position);
-        if end == self.segment_end() {
+        if end == self.segment_end() && end < self.stop_position {
             // The run is recorded, so an error here is not the run's: the next call meets and reports it.
             let _ = self.next_segment();
         }
@@ -404,8 +446,22 @@ impl RecordingWriter {
             return Ok(file);
         }
         self.late_segment_count += 1;
-        create_segment(&self.directory, &self.geometry, base_position)
+        create_segment(&self.directory, &self.geometry, base_position, self.stop_position)
     }
+}
+
+fn refuse_existing(directory: &Path, geometry: &RecordingGeometry) -> Result<(), SegmentError> {
+    match segment_bases(directory, geometry)?.first() {
+        Some(base) => Err(SegmentError::Exists { path: directory.join(geometry.segment_name(*base)) }),
+        None => Ok(()),
+    }
+}
+
+/// How much of a segment a recording needs that ends at `stop_position`: whole pages, for a mapping has no less.
+fn allocated_length(geometry: &RecordingGeometry, base_position: i64, stop_position: i64) -> usize {
+    let length = geometry.segment_length() as usize;
+    let needed = usize::try_from(stop_position.saturating_sub(base_position)).unwrap_or_default();
+    needed.min(length).next_multiple_of(PAGE_LENGTH).min(length)
 }
 
 /// Notes the frames of the last term of the segment before this one. Where it cannot be read they stay unknown, and a
@@ -435,13 +491,15 @@ fn create_segment(
     directory: &Path,
     geometry: &RecordingGeometry,
     base_position: i64,
+    stop_position: i64,
 ) -> Result<MappedFile, SegmentError> {
     // The preparer may be working on a file with the plain prepared name.
     let passing = directory.join(format!("{}.late", geometry.prepared_name(base_position)));
     if passing.exists() {
         remove(&passing)?;
     }
-    let mut file = MappedFile::create(&passing, geometry.segment_length() as usize)?;
+    let allocated_length = allocated_length(geometry, base_position, stop_position);
+    let mut file = MappedFile::create_sparse(&passing, geometry.segment_length() as usize, allocated_length)?;
     file.rename(&directory.join(geometry.segment_name(base_position)))?;
     Ok(file)
 }

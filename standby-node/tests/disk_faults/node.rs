@@ -128,7 +128,8 @@ impl<'a> Node<'a> {
         }
         let set = self.history.latest_snapshot_set(SERVICE_COUNT);
         let source = self.cluster.log_recording();
-        let log = self.history.create_log(start_position, &source, set.as_ref()).map_err(words)?;
+        let planned = self.history.create_log(start_position, &source, set.as_ref()).map_err(words)?;
+        let log = planned.open().map_err(words)?;
         promises.log = true;
         promises.is_confirmed = true;
         promises.recorded_position = start_position;
@@ -234,8 +235,8 @@ impl<'a> Node<'a> {
     fn write_snapshot(&mut self, position: i64) -> Result<Vec<RecordingWriter>, Failure> {
         let mut writers = Vec::new();
         for service_id in -1..SERVICE_COUNT as i32 {
-            let mut writer =
-                self.history.create_snapshot(&self.cluster.snapshot_recording()).map_err(words)?;
+            let planned = self.history.plan_snapshot(&self.cluster.snapshot_recording()).map_err(words)?;
+            let mut writer = planned.open().map_err(words)?;
             for frame in self.cluster.snapshot_frames(position, service_id) {
                 writer.append(frame.position, &frame.bytes).map_err(words)?;
             }

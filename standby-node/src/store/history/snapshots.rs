@@ -4,9 +4,12 @@
 //! thread has put the file on the disk ([`ControlFileSync`]): stop positions, then the recordings count in the catalog,
 //! then the set counts in recording.log.
 
+use std::path::PathBuf;
+
 use consensus_tap::archive::Recording;
 use consensus_tap::file::catalog::Descriptor;
 use consensus_tap::file::recording_log::SnapshotSet;
+use consensus_tap::file::segment::RecordingGeometry;
 use consensus_tap::log::SnapshotKind;
 use consensus_tap::wire::TermLength;
 
@@ -14,23 +17,46 @@ use super::{History, HistoryError, RecordingPlace, active_descriptor, geometry_o
 use crate::store::ControlFileSync;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::recording_writer::RecordingWriter;
-use crate::store::segment::remove_recording;
+use crate::store::segment::{SegmentError, remove_recording};
 use crate::store::snapshot_recording::{ReservedRecording, WrittenRecording, descriptor};
 use crate::sys::clock;
 use crate::sys::mapped::Published;
 
+/// The recording of one snapshot of a member, in the catalog. Its files are created by whoever may wait for the disk.
+#[derive(Debug)]
+pub struct PlannedSnapshot {
+    archive: PathBuf,
+    geometry: RecordingGeometry,
+    /// Where the member's ends.
+    stop_position: i64,
+}
+
+impl PlannedSnapshot {
+    /// Creates its first file. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`SegmentError`].
+    pub fn open(&self) -> Result<RecordingWriter, SegmentError> {
+        if self.stop_position > self.geometry.start_position() {
+            RecordingWriter::create_complete(&self.archive, self.geometry, self.stop_position)
+        } else {
+            RecordingWriter::create(&self.archive, self.geometry, None)
+        }
+    }
+}
+
 impl History {
-    /// Creates the recording of one snapshot of a member. Nobody finds it before [`Self::reveal_recordings`].
+    /// A place for one snapshot of a member. Nobody finds it before [`Self::reveal_recordings`].
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub fn create_snapshot(&mut self, source: &Recording) -> Result<RecordingWriter, HistoryError> {
+    pub fn plan_snapshot(&mut self, source: &Recording) -> Result<PlannedSnapshot, HistoryError> {
         let descriptor = active_descriptor(source);
         let recording_id = self.catalog.next_recording_id();
         // Before the catalog takes what no archive could have.
         let geometry = geometry_of(&Descriptor { recording_id, ..descriptor.clone() })?;
         self.catalog.add_hidden(descriptor)?;
-        Ok(RecordingWriter::create(&self.archive, geometry, None)?)
+        Ok(PlannedSnapshot { archive: self.archive.clone(), geometry, stop_position: source.stop_position })
     }
 
     /// What makes a snapshot of a member durable, on a thread that may wait for it. The writer is done.
@@ -178,6 +204,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use consensus_tap::wire::{DataHeader, FrameType, data};
     use service_api::SnapshotWriter as _;
 
     use super::*;
@@ -254,6 +281,56 @@ mod tests {
             assert_eq!(reopened.latest_snapshot_set(1), None, "after {steps} steps");
             assert!(reopened.snapshot_place(set.consensus_module).is_err(), "after {steps} steps");
         }
+    }
+
+    #[test]
+    fn a_members_snapshot_takes_the_disk_for_its_own_length_and_no_more() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = open(dir.path());
+        let stop_position = 10_016;
+        let source = Recording {
+            recording_id: 3,
+            start_timestamp: 0,
+            stop_timestamp: 1,
+            start_position: 0,
+            stop_position,
+            initial_term_id: 0,
+            segment_file_length: 128 * 1024 * 1024,
+            term_buffer_length: 64 * 1024,
+            mtu_length: 1408,
+            session_id: 1,
+            stream_id: SnapshotKind::Service.stream_id(),
+            stripped_channel: "aeron:udp".to_owned(),
+            original_channel: "aeron:udp".to_owned(),
+            source_identity: "a:1".to_owned(),
+        };
+        let mut writer = history.plan_snapshot(&source).unwrap().open().unwrap();
+        let metadata = dir.path().join("archive").join("0-0.rec").metadata().unwrap();
+        assert_eq!(metadata.len(), 128 * 1024 * 1024);
+        assert!(metadata.blocks() * 512 < 64 * 1024, "{} blocks", metadata.blocks());
+
+        let frame = |position: i64, length: i32| {
+            let header = DataHeader {
+                frame_length: length,
+                flags: data::UNFRAGMENTED,
+                frame_type: FrameType::Data,
+                term_offset: position as i32,
+                session_id: 9,
+                stream_id: source.stream_id,
+                term_id: 0,
+                reserved_value: 0,
+            };
+            let mut bytes = header.encode().to_vec();
+            bytes.resize(length as usize, 7);
+            bytes
+        };
+        writer.append(0, &frame(0, 9_984)).unwrap();
+        let error = writer.append(9_984, &frame(9_984, 64)).unwrap_err().to_string();
+        assert!(error.contains("ends at 10048, the recording was to end at 10016"), "{error}");
+        writer.append(9_984, &frame(9_984, 32)).unwrap();
+        assert_eq!(writer.recorded_position(), stop_position);
+        history.snapshot_syncer(&writer).sync().unwrap();
     }
 
     #[test]

@@ -91,9 +91,25 @@ impl MappedFile {
     /// # Panics
     /// When `length` is 0.
     pub fn create(path: &Path, length: usize) -> Result<Self, MapError> {
-        assert!(length > 0, "an empty file cannot be mapped");
+        Self::create_sparse(path, length, length)
+    }
+
+    /// As [`Self::create`], but allocates only the first `allocated_length` bytes. Storing behind them may find a full
+    /// disk, which ends the process: the caller does not.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    ///
+    /// # Panics
+    /// When `allocated_length` is 0 or above `length`.
+    pub fn create_sparse(path: &Path, length: usize, allocated_length: usize) -> Result<Self, MapError> {
+        assert!(allocated_length > 0, "an empty file cannot be mapped");
+        assert!(allocated_length <= length, "{allocated_length} of {length} bytes cannot be allocated");
         let file = disk::create(path).map_err(|source| io_error("create", path, source))?;
-        disk::allocate(&file, path, length as u64).map_err(|source| {
+        let allocated = disk::allocate(&file, path, allocated_length as u64).and_then(|()| {
+            if allocated_length < length { disk::set_length(&file, path, length as u64) } else { Ok(()) }
+        });
+        allocated.map_err(|source| {
             // A half-allocated file would only confuse the next start.
             let _ = disk::remove(path);
             io_error("allocate", path, source)

@@ -81,12 +81,16 @@ impl SegmentMap {
         self.file
     }
 
-    /// Pre-faults the segment from `offset` to its end.
+    /// Pre-faults the segment from `offset` to `end`.
     ///
     /// # Errors
     /// As [`MappedFile::populate`].
-    pub fn populate_from(&mut self, offset: usize) -> Result<(), MapError> {
-        self.file.populate(offset, self.file.length() - offset)
+    ///
+    /// # Panics
+    /// When `end` lies below `offset` or beyond the segment.
+    pub fn populate(&mut self, offset: usize, end: usize) -> Result<(), MapError> {
+        assert!(offset <= end, "the range {offset}..{end} runs backwards");
+        self.file.populate(offset, end - offset)
     }
 
     /// Copies `bytes` to `offset`, unordered.

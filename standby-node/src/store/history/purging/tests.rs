@@ -37,7 +37,7 @@ fn recorded(history: &mut History) -> OpenedLog {
         original_channel: "aeron:udp?endpoint=a:1".into(),
         source_identity: "a:1".into(),
     };
-    let mut log = history.create_log(0, &source, None).unwrap();
+    let mut log = history.create_log(0, &source, None).unwrap().open().unwrap();
     for position in (0..SEGMENT * 5 + FRAME).step_by(FRAME as usize) {
         let header = DataHeader {
             frame_length: FRAME as i32,
