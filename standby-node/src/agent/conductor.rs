@@ -206,14 +206,17 @@ impl Conductor {
         &mut self,
         index: usize,
         row: SnapshotEntry,
-        opened: Result<Box<RecordingWriter>, String>,
+        opened: Result<Box<RecordingWriter>, (i64, String)>,
     ) {
         match opened {
             Ok(writer) => {
                 self.fetched.on_opened(index, row);
                 self.command(ReceiverCommand::Opened { key: RecordingKey::Snapshot(index), writer });
             }
-            Err(reason) => self.on_snapshot_failed(reason),
+            Err((recording_id, reason)) => {
+                self.history.discard_snapshot(recording_id);
+                self.on_snapshot_failed(reason);
+            }
         }
     }
 

@@ -121,8 +121,8 @@ pub enum StorageReply {
         index: usize,
         /// As asked for.
         row: SnapshotEntry,
-        /// Its writer, or why there is none, in words.
-        opened: Result<Box<RecordingWriter>, String>,
+        /// Its writer; or which recording has none, and why, in words.
+        opened: Result<Box<RecordingWriter>, (i64, String)>,
     },
     /// The snapshots of a set are durable, or why not, in words.
     SnapshotsSynced(Result<(), String>),
@@ -199,7 +199,8 @@ impl Storage {
                 self.reply(StorageReply::LogOpened(opened));
             }
             StorageJob::OpenSnapshot { index, row, planned } => {
-                let opened = planned.open().map(Box::new).map_err(|error| error.to_string());
+                let opened = planned.open().map(Box::new);
+                let opened = opened.map_err(|error| (planned.recording_id(), error.to_string()));
                 self.reply(StorageReply::SnapshotOpened { index, row, opened });
             }
             StorageJob::SyncSnapshots(syncers) => self.snapshots.push_back(syncers),

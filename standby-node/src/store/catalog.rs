@@ -112,6 +112,27 @@ impl Catalog {
         self.append(descriptor, RecordState::Invalid, SyncLevel::None)
     }
 
+    /// As [`Self::add_hidden`], in the record of a hidden recording that was given up, and under its id. False where the
+    /// new one takes another length: nothing is changed then.
+    ///
+    /// # Errors
+    /// As [`Self::add_hidden`]; [`StoreError::Recording`] when there is no hidden one with this id.
+    pub fn reuse_hidden(&mut self, recording_id: i64, descriptor: Descriptor) -> Result<bool, StoreError> {
+        let at = self.index_of(recording_id, RecordState::Invalid)?;
+        let descriptor = Descriptor { recording_id, ..descriptor };
+        let bytes = descriptor
+            .encode_record(RecordState::Invalid, self.catalog.header.alignment)
+            .map_err(|error| self.file.bad(error, "use a channel that is plain ASCII"))?;
+        let Record { offset, length, .. } = self.catalog.records[at];
+        if bytes.len() as u64 != length {
+            return Ok(false);
+        }
+        // A crash in between leaves a mixture of both, which is as hidden as either.
+        self.file.write(offset, &bytes)?;
+        self.catalog.records[at].descriptor = descriptor;
+        Ok(true)
+    }
+
     /// Notes where a hidden recording ends. It must be on the disk before [`Self::reveal`], which a sync by
     /// [`Self::for_sync`] does.
     ///

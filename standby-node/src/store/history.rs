@@ -46,6 +46,8 @@ pub struct History {
     durability_path: PathBuf,
     boot: BootId,
     level: SyncLevel,
+    /// Hidden recordings that were given up, and whose files are gone.
+    given_up: Vec<i64>,
 }
 
 /// The log, ready to be extended.
@@ -245,8 +247,8 @@ impl History {
             );
         }
         let durability_path = directory.cluster().join("durable-position.dat");
-        remove_unpublished(&archive, &catalog);
-        Ok(Self { archive, catalog, recording_log, durability_path, boot, level })
+        let given_up = remove_unpublished(&archive, &catalog);
+        Ok(Self { archive, catalog, recording_log, durability_path, boot, level, given_up })
     }
 
     /// Opens the log to be extended from its end, wherever the last process left it; `None` if there is none.
@@ -484,18 +486,23 @@ impl History {
 }
 
 /// Removes the files of snapshots that a crash left hidden: hundreds of MiB each, and nobody will ever find them. A
-/// recording that an operator marked as invalid is another matter, and has its stop position.
-fn remove_unpublished(archive: &Path, catalog: &Catalog) {
+/// recording that an operator marked as invalid is another matter, and has its stop position. Returns those whose files
+/// are gone.
+fn remove_unpublished(archive: &Path, catalog: &Catalog) -> Vec<i64> {
     let is_unpublished = |record: &&Record| {
         record.state == RecordState::Invalid
             && record.descriptor.is_active()
             && SNAPSHOT_STREAM_IDS.contains(&record.descriptor.stream_id)
     };
+    let mut removed = Vec::new();
     for record in catalog.records().iter().filter(is_unpublished) {
-        if let Err(error) = remove_recording(archive, record.descriptor.recording_id) {
-            tracing::warn!(%error, "could not remove a snapshot that was never published");
+        let recording_id = record.descriptor.recording_id;
+        match remove_recording(archive, recording_id) {
+            Ok(()) => removed.push(recording_id),
+            Err(error) => tracing::warn!(%error, "could not remove a snapshot that was never published"),
         }
     }
+    removed
 }
 
 const SNAPSHOT_STREAM_IDS: [i32; 2] =

@@ -32,6 +32,11 @@ pub struct PlannedSnapshot {
 }
 
 impl PlannedSnapshot {
+    /// Which recording it will be.
+    pub fn recording_id(&self) -> i64 {
+        self.geometry.recording_id()
+    }
+
     /// Creates its first file. Blocks on the disk.
     ///
     /// # Errors
@@ -52,11 +57,22 @@ impl History {
     /// [`HistoryError`].
     pub fn plan_snapshot(&mut self, source: &Recording) -> Result<PlannedSnapshot, HistoryError> {
         let descriptor = active_descriptor(source);
-        let recording_id = self.catalog.next_recording_id();
+        let of_recording = |recording_id| geometry_of(&Descriptor { recording_id, ..descriptor.clone() });
         // Before the catalog takes what no archive could have.
-        let geometry = geometry_of(&Descriptor { recording_id, ..descriptor.clone() })?;
-        self.catalog.add_hidden(descriptor)?;
+        of_recording(self.catalog.next_recording_id())?;
+        let geometry = of_recording(self.add_hidden(&descriptor)?)?;
         Ok(PlannedSnapshot { archive: self.archive.clone(), geometry, stop_position: source.stop_position })
+    }
+
+    /// In the place of one that was given up, if there is one of its length: a member from which snapshots cannot be
+    /// fetched would make the catalog grow for ever.
+    fn add_hidden(&mut self, descriptor: &Descriptor) -> Result<i64, HistoryError> {
+        for index in 0..self.given_up.len() {
+            if self.catalog.reuse_hidden(self.given_up[index], descriptor.clone())? {
+                return Ok(self.given_up.swap_remove(index));
+            }
+        }
+        Ok(self.catalog.add_hidden(descriptor.clone())?)
     }
 
     /// What makes a snapshot of a member durable, on a thread that may wait for it. The writer is done.
@@ -146,13 +162,19 @@ impl History {
     }
 
     /// Removes what was recorded of a set of the members' that was given up.
-    pub fn discard_snapshots(&self, writers: Vec<RecordingWriter>) {
+    pub fn discard_snapshots(&mut self, writers: Vec<RecordingWriter>) {
         for writer in writers {
             let recording_id = writer.geometry().recording_id();
             drop(writer);
-            if let Err(error) = remove_recording(&self.archive, recording_id) {
-                tracing::warn!(%error, "could not remove a snapshot that was given up");
-            }
+            self.discard_snapshot(recording_id);
+        }
+    }
+
+    /// As [`Self::discard_snapshots`], of one that was planned and has no writer.
+    pub fn discard_snapshot(&mut self, recording_id: i64) {
+        match remove_recording(&self.archive, recording_id) {
+            Ok(()) => self.given_up.push(recording_id),
+            Err(error) => tracing::warn!(%error, "could not remove a snapshot that was given up"),
         }
     }
 
@@ -214,6 +236,26 @@ mod tests {
 
     fn open(dir: &std::path::Path) -> History {
         History::open(&NodeDirectory::open(dir, 1).unwrap(), SyncLevel::Data).unwrap()
+    }
+
+    /// A member's snapshot of so many bytes.
+    fn source(stop_position: i64) -> Recording {
+        Recording {
+            recording_id: 3,
+            start_timestamp: 0,
+            stop_timestamp: 1,
+            start_position: 0,
+            stop_position,
+            initial_term_id: 0,
+            segment_file_length: 64 * 1024,
+            term_buffer_length: 64 * 1024,
+            mtu_length: 1408,
+            session_id: 1,
+            stream_id: SnapshotKind::Service.stream_id(),
+            stripped_channel: "aeron:udp".to_owned(),
+            original_channel: "aeron:udp".to_owned(),
+            source_identity: "a:1".to_owned(),
+        }
     }
 
     /// Writes a set of one service at position 640, without entering it.
@@ -284,27 +326,38 @@ mod tests {
     }
 
     #[test]
+    fn members_snapshots_that_are_given_up_leave_their_place_to_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = open(dir.path());
+        for _ in 0..3 {
+            let planned = history.plan_snapshot(&source(960)).unwrap();
+            let writers =
+                vec![planned.open().unwrap(), history.plan_snapshot(&source(64)).unwrap().open().unwrap()];
+            history.discard_snapshots(writers);
+            let refused = history.plan_snapshot(&source(960)).unwrap().recording_id();
+            history.discard_snapshot(refused);
+        }
+        assert_eq!(history.catalog.records().len(), 2);
+        // A crash gives them up too; one of another length takes a new place.
+        history.plan_snapshot(&source(960)).unwrap().open().unwrap();
+        let mut again = open(dir.path());
+        let longer =
+            Recording { original_channel: "aeron:udp?alias=".to_owned() + &"x".repeat(500), ..source(64) };
+        assert_eq!(again.plan_snapshot(&longer).unwrap().recording_id(), 2);
+        let mut ids: Vec<i64> =
+            (0..2).map(|_| again.plan_snapshot(&source(64)).unwrap().recording_id()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [0, 1]);
+        assert!(open(dir.path()).catalog.records().len() == 3, "the file can be read");
+    }
+
+    #[test]
     fn a_members_snapshot_takes_the_disk_for_its_own_length_and_no_more() {
         use std::os::unix::fs::MetadataExt as _;
         let dir = tempfile::tempdir().unwrap();
         let mut history = open(dir.path());
         let stop_position = 10_016;
-        let source = Recording {
-            recording_id: 3,
-            start_timestamp: 0,
-            stop_timestamp: 1,
-            start_position: 0,
-            stop_position,
-            initial_term_id: 0,
-            segment_file_length: 128 * 1024 * 1024,
-            term_buffer_length: 64 * 1024,
-            mtu_length: 1408,
-            session_id: 1,
-            stream_id: SnapshotKind::Service.stream_id(),
-            stripped_channel: "aeron:udp".to_owned(),
-            original_channel: "aeron:udp".to_owned(),
-            source_identity: "a:1".to_owned(),
-        };
+        let source = Recording { segment_file_length: 128 * 1024 * 1024, ..source(stop_position) };
         let mut writer = history.plan_snapshot(&source).unwrap().open().unwrap();
         let metadata = dir.path().join("archive").join("0-0.rec").metadata().unwrap();
         assert_eq!(metadata.len(), 128 * 1024 * 1024);
