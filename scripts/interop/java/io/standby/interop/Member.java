@@ -34,6 +34,7 @@ import org.agrona.concurrent.IdleStrategy;
 public final class Member {
     private static final String LOCAL_CONTROL_CHANNEL = "aeron:ipc?term-length=64k";
     private static final long POLL_MS = 10;
+    private static final long ARCHIVE_LINGER_MS = 500;
 
     private final MemberFlags flags;
     private final CountDownLatch end = new CountDownLatch(1);
@@ -217,9 +218,15 @@ public final class Member {
         }
     }
 
-    private void close() {
+    private void close() throws InterruptedException {
         Collections.reverse(parts);
-        CloseHelper.closeAll(errorHandler, parts);
+        for (final AutoCloseable part : parts) {
+            if (part instanceof Archive) {
+                // Whoever replays the log is to read it to its end, which the consensus module has only just committed.
+                Thread.sleep(ARCHIVE_LINGER_MS);
+            }
+            CloseHelper.close(errorHandler, part);
+        }
         Out.line("member id=" + flags.memberId + " stopped");
     }
 
