@@ -3,7 +3,7 @@
 //! The rule that makes borrowing sound: a recording has one [`Published`] position. [`SegmentMap`], the only way
 //! to write, refuses to touch a byte below it, and it only grows; [`SegmentView`], the readers' way, refuses to
 //! lend a byte at or above it. So no byte is ever lent and written at once. What is left to the caller, because
-//! no type can hold it, is stated on [`Published::new`].
+//! no type can hold it, is stated on `Published::new`.
 
 use std::path::Path;
 use std::sync::Arc;
