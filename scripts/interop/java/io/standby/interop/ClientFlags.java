@@ -18,6 +18,8 @@ final class ClientFlags {
     private final String ingressChannel;
     private final String egressChannel;
     private final long messageTimeoutNs;
+    /** How long a session waits for another leader; 0 for the client's default, twice the leader's time-out. */
+    private final long newLeaderTimeoutNs;
     private final Security security;
 
     ClientFlags(final Flags flags) {
@@ -29,6 +31,7 @@ final class ClientFlags {
         ingressChannel = flags.text("ingress-channel", "aeron:udp?term-length=1m");
         egressChannel = flags.text("egress-channel", "aeron:udp?term-length=1m|endpoint=" + host + ":0");
         messageTimeoutNs = TimeUnit.MILLISECONDS.toNanos(flags.size("message-timeout-ms", 5_000));
+        newLeaderTimeoutNs = TimeUnit.MILLISECONDS.toNanos(flags.size("new-leader-timeout-ms", 0));
         connectTimeoutNs = TimeUnit.MILLISECONDS.toNanos(flags.size("connect-timeout-ms", 30_000));
         security = Security.from(flags, "");
         final String externalDir = flags.text("aeron-dir", null);
@@ -51,10 +54,22 @@ final class ClientFlags {
             .messageTimeoutNs(messageTimeoutNs)
             .idleStrategy(Idle.named(idle).get())
             .errorHandler((error) -> Out.error("client error " + error));
+        if (newLeaderTimeoutNs > 0) {
+            awaitNewLeader(context);
+        }
         if (security != null) {
             context.credentialsSupplier(security.credentialsSupplier());
         }
         return context;
+    }
+
+    /** Clients of 1.47 do not have the setting, and this is compiled against them too. */
+    private void awaitNewLeader(final AeronCluster.Context context) {
+        try {
+            AeronCluster.Context.class.getMethod("newLeaderTimeoutNs", long.class).invoke(context, newLeaderTimeoutNs);
+        } catch (final ReflectiveOperationException error) {
+            throw new IllegalArgumentException("--new-leader-timeout-ms: this client has no such setting", error);
+        }
     }
 
     /** Members' ingress endpoints by the same rule as {@link MemberFlags}. */
