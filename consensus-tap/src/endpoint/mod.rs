@@ -121,7 +121,15 @@ impl Endpoint {
     /// # Errors
     /// [`OfferError`]; nothing is taken then.
     pub fn offer(&mut self, id: PublicationId, message: &[u8]) -> Result<i64, OfferError> {
-        self.publications.get_mut(id.0).ok_or(OfferError::Closed)?.offer(message)
+        self.publications.get_mut(id.0).ok_or(OfferError::Closed)?.offer([message, &[]])
+    }
+
+    /// As [`Self::offer`], for a message whose header and body lie apart: each is copied once, into the stream.
+    ///
+    /// # Errors
+    /// [`OfferError`]; nothing is taken then.
+    pub fn offer_parts(&mut self, id: PublicationId, header: &[u8], body: &[u8]) -> Result<i64, OfferError> {
+        self.publications.get_mut(id.0).ok_or(OfferError::Closed)?.offer([header, body])
     }
 
     /// Takes frames that were recorded from a stream with the publication's terms and MTU, and returns how many

@@ -179,12 +179,12 @@ impl Publication {
         self.last_status_message_ns
     }
 
-    /// Frames a message, and returns where it ends.
-    pub(crate) fn offer(&mut self, message: &[u8]) -> Result<i64, OfferError> {
+    /// Frames a message, which comes in two parts, and returns where it ends.
+    pub(crate) fn offer(&mut self, message: [&[u8]; 2]) -> Result<i64, OfferError> {
         if self.phase != Phase::Open {
             return Err(OfferError::Closed);
         }
-        if message.len() > self.terms().term_length.message_length_max() {
+        if message[0].len() + message[1].len() > self.terms().term_length.message_length_max() {
             return Err(OfferError::MessageTooLong);
         }
         if self.receivers.is_empty() {

@@ -52,14 +52,15 @@ impl TermHistory {
         self.end_position
     }
 
-    /// Appends a message, in fragments if it is longer than one frame. What does not fit in the term is
-    /// padding, and the message begins the next term.
-    pub(super) fn append(&mut self, message: &[u8], mtu: usize) {
+    /// Appends a message, which comes in two parts, in fragments if it is longer than one frame. What does not fit
+    /// in the term is padding, and the message begins the next term.
+    pub(super) fn append(&mut self, message: [&[u8]; 2], mtu: usize) {
+        let message_length = message[0].len() + message[1].len();
         let payload_length_max = mtu - HEADER_LENGTH;
-        let whole_frame_count = message.len() / payload_length_max;
-        let rest_length = message.len() % payload_length_max;
-        let framed_length = if message.len() <= payload_length_max {
-            align(HEADER_LENGTH + message.len())
+        let whole_frame_count = message_length / payload_length_max;
+        let rest_length = message_length % payload_length_max;
+        let framed_length = if message_length <= payload_length_max {
+            align(HEADER_LENGTH + message_length)
         } else if rest_length == 0 {
             whole_frame_count * mtu
         } else {
@@ -67,20 +68,22 @@ impl TermHistory {
         };
         let room = (self.terms.term_end(self.end_position) - self.end_position) as usize;
         if framed_length > room {
-            self.append_frame(FrameType::Pad, UNFRAGMENTED, room, &[]);
-        }
-        if message.is_empty() {
-            self.append_frame(FrameType::Data, UNFRAGMENTED, HEADER_LENGTH, &[]);
-            return;
+            self.append_frame(FrameType::Pad, UNFRAGMENTED, room, [&[], &[]]);
         }
         let mut flags = BEGIN;
-        let mut fragments = message.chunks(payload_length_max).peekable();
-        while let Some(fragment) = fragments.next() {
-            if fragments.peek().is_none() {
+        let mut start = 0;
+        loop {
+            let end = message_length.min(start + payload_length_max);
+            if end == message_length {
                 flags |= END;
             }
-            self.append_frame(FrameType::Data, flags, HEADER_LENGTH + fragment.len(), fragment);
+            let fragment = cut(message, start, end);
+            self.append_frame(FrameType::Data, flags, HEADER_LENGTH + end - start, fragment);
+            if end == message_length {
+                return;
+            }
             flags = 0;
+            start = end;
         }
     }
 
@@ -103,7 +106,7 @@ impl TermHistory {
             }
             let header =
                 DataHeader { session_id: self.session_id, stream_id: self.stream_id, ..frame.header() };
-            self.put_frame(&header, frame.payload());
+            self.put_frame(&header, [frame.payload(), &[]]);
         }
         self.end_position - start_position
     }
@@ -155,7 +158,7 @@ impl TermHistory {
         is_ours.then_some(frame)
     }
 
-    fn append_frame(&mut self, frame_type: FrameType, flags: u8, frame_length: usize, payload: &[u8]) {
+    fn append_frame(&mut self, frame_type: FrameType, flags: u8, frame_length: usize, payload: [&[u8]; 2]) {
         let position = self.end_position;
         let header = DataHeader {
             frame_length: frame_length as i32,
@@ -170,17 +173,29 @@ impl TermHistory {
         self.put_frame(&header, payload);
     }
 
-    fn put_frame(&mut self, header: &DataHeader, payload: &[u8]) {
+    fn put_frame(&mut self, header: &DataHeader, [first, second]: [&[u8]; 2]) {
         let index = self.index(self.end_position);
-        let payload_end = index + HEADER_LENGTH + payload.len();
-        self.bytes[index..index + HEADER_LENGTH].copy_from_slice(&header.encode());
-        self.bytes[index + HEADER_LENGTH..payload_end].copy_from_slice(payload);
+        let first_at = index + HEADER_LENGTH;
+        let second_at = first_at + first.len();
+        let payload_end = second_at + second.len();
+        self.bytes[index..first_at].copy_from_slice(&header.encode());
+        self.bytes[first_at..second_at].copy_from_slice(first);
+        self.bytes[second_at..payload_end].copy_from_slice(second);
         // The alignment is sent too, and must not carry what lay here two terms ago.
-        self.bytes[payload_end..index + align(HEADER_LENGTH + payload.len())].fill(0);
+        self.bytes[payload_end..align(payload_end)].fill(0);
         self.end_position += align(header.frame_length as usize) as i64;
     }
 
     fn index(&self, position: i64) -> usize {
         (position & (self.bytes.len() as i64 - 1)) as usize
     }
+}
+
+/// The bytes from `start` to `end` of two slices that lie back to back, again as two.
+fn cut([first, second]: [&[u8]; 2], start: usize, end: usize) -> [&[u8]; 2] {
+    let split = first.len();
+    [
+        &first[start.min(split)..end.min(split)],
+        &second[start.saturating_sub(split)..end.saturating_sub(split)],
+    ]
 }

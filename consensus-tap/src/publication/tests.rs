@@ -34,6 +34,10 @@ impl Fixture {
         fixture
     }
 
+    fn offer(&mut self, message: &[u8]) -> Result<i64, OfferError> {
+        self.publication.offer([message, &[]])
+    }
+
     fn status(&mut self, position: i64, window_length: i32, flags: u8) {
         let terms = self.publication.terms();
         let message = StatusMessage {
@@ -106,12 +110,12 @@ fn only_setups_are_sent_until_a_receiver_answers() {
     assert_eq!(sent.iter().map(|(ms, _)| *ms).collect::<Vec<_>>(), [0, 100, 200]);
     let setup = Setup::parse(&sent[0].1).unwrap();
     assert_eq!((setup.active_term_id, setup.term_offset, setup.mtu), (i32::MAX, 64, 1408));
-    assert_eq!(fixture.publication.offer(b"a"), Err(OfferError::NotConnected));
+    assert_eq!(fixture.offer(b"a"), Err(OfferError::NotConnected));
     assert_eq!(fixture.publication.state(), PublicationState::Connecting);
 
     fixture.status(64, 4096, 0);
     assert_eq!(fixture.publication.state(), PublicationState::Connected);
-    assert_eq!(fixture.publication.offer(b"a"), Ok(128));
+    assert_eq!(fixture.offer(b"a"), Ok(128));
     assert_eq!(fixture.sent().len(), 1);
     assert!(fixture.heartbeat_flags(SECOND).len() >= 9, "heartbeats instead of setups");
 }
@@ -144,7 +148,7 @@ fn elicited_setups_go_on_until_a_receiver_is_there() {
 fn a_long_message_travels_in_frames_of_the_mtu() {
     let mut fixture = Fixture::connected(32_768);
     let message: Vec<u8> = (0..3000_u32).map(|byte| byte as u8).collect();
-    let end = fixture.publication.offer(&message).unwrap();
+    let end = fixture.offer(&message).unwrap();
     assert_eq!(end, 1408 + 1408 + 288);
     let transmits = fixture.transmits();
     assert_eq!(transmits.len(), 1, "two full datagrams and a shorter one in one run");
@@ -157,19 +161,34 @@ fn a_long_message_travels_in_frames_of_the_mtu() {
 #[test]
 fn messages_of_whole_frames_have_no_empty_last_fragment() {
     let mut fixture = Fixture::connected(32_768);
-    assert_eq!(fixture.publication.offer(&[1; 1376]), Ok(1408));
-    assert_eq!(fixture.publication.offer(&[2; 2752]), Ok(3 * 1408));
-    assert_eq!(fixture.publication.offer(&[]), Ok(3 * 1408 + 32));
+    assert_eq!(fixture.offer(&[1; 1376]), Ok(1408));
+    assert_eq!(fixture.offer(&[2; 2752]), Ok(3 * 1408));
+    assert_eq!(fixture.offer(&[]), Ok(3 * 1408 + 32));
     let flags: Vec<u8> =
         fixture.sent().iter().map(|bytes| DataFrame::parse(bytes).unwrap().flags()).collect();
     assert_eq!(flags, [UNFRAGMENTED, BEGIN, END, UNFRAGMENTED]);
 }
 
 #[test]
+fn a_message_in_two_parts_travels_as_one_in_a_piece_would() {
+    let message: Vec<u8> = (0..3000_u32).map(|byte| byte as u8).collect();
+    let mut whole = Fixture::connected(32_768);
+    let end = whole.offer(&message);
+    let expected = whole.sent();
+    // At the message's ends, within fragments, and where fragments meet.
+    for split in [0, 1, 32, 1375, 1376, 1377, 2752, 2999, 3000] {
+        let (first, second) = message.split_at(split);
+        let mut parts = Fixture::connected(32_768);
+        assert_eq!(parts.publication.offer([first, second]), end);
+        assert_eq!(parts.sent(), expected, "split at {split}");
+    }
+}
+
+#[test]
 fn small_messages_share_a_datagram() {
     let mut fixture = Fixture::connected(32_768);
     for _ in 0..50 {
-        fixture.publication.offer(&[3; 64]).unwrap();
+        fixture.offer(&[3; 64]).unwrap();
     }
     let sent = fixture.sent();
     assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), [1344, 1344, 1344, 768]);
@@ -181,7 +200,7 @@ fn what_does_not_fit_in_a_term_begins_the_next_behind_padding() {
     let mut fixture = Fixture::new(&PublicationParams { term_offset: TERM_LENGTH - 128, ..params() });
     let start = i64::from(TERM_LENGTH) - 128;
     fixture.status(start, 64, 0);
-    assert_eq!(fixture.publication.offer(&[1; 128]), Ok(i64::from(TERM_LENGTH) + 160));
+    assert_eq!(fixture.offer(&[1; 128]), Ok(i64::from(TERM_LENGTH) + 160));
     let sent = fixture.sent();
     assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), [32], "only the header of the padding");
     let padding = DataFrame::parse(&sent[0]).unwrap();
@@ -199,8 +218,8 @@ fn a_message_that_just_fits_ends_its_term_without_padding() {
     let mut fixture = Fixture::new(&PublicationParams { term_offset: TERM_LENGTH - 128, ..params() });
     let start = i64::from(TERM_LENGTH) - 128;
     fixture.status(start, 4096, 0);
-    assert_eq!(fixture.publication.offer(&[1; 96]), Ok(i64::from(TERM_LENGTH)));
-    fixture.publication.offer(&[2; 96]).unwrap();
+    assert_eq!(fixture.offer(&[1; 96]), Ok(i64::from(TERM_LENGTH)));
+    fixture.offer(&[2; 96]).unwrap();
     let payloads: Vec<u8> =
         fixture.sent().iter().map(|bytes| DataFrame::parse(bytes).unwrap().payload()[0]).collect();
     assert_eq!(payloads, [1, 2], "one datagram for each term");
@@ -210,7 +229,7 @@ fn a_message_that_just_fits_ends_its_term_without_padding() {
 fn nothing_is_sent_past_the_window() {
     let mut fixture = Fixture::connected(256);
     for _ in 0..3 {
-        fixture.publication.offer(&[0; 64]).unwrap();
+        fixture.offer(&[0; 64]).unwrap();
     }
     fixture.status(0, 128, 0);
     let sent_length: usize = fixture.sent().iter().map(Vec::len).sum();
@@ -223,23 +242,23 @@ fn nothing_is_sent_past_the_window() {
 fn an_offer_waits_when_half_a_term_is_unsent() {
     let mut fixture = Fixture::connected(0);
     let mut taken_count = 0;
-    while fixture.publication.offer(&[0; 4096]).is_ok() {
+    while fixture.offer(&[0; 4096]).is_ok() {
         taken_count += 1;
     }
     // Three frames: 1408, 1408, 1376.
     assert_eq!(taken_count, TERM_LENGTH / 2 / 4192 + 1);
-    assert_eq!(fixture.publication.offer(&[]), Err(OfferError::BackPressured));
-    assert_eq!(fixture.publication.offer(&[0; 8193]), Err(OfferError::MessageTooLong));
+    assert_eq!(fixture.offer(&[]), Err(OfferError::BackPressured));
+    assert_eq!(fixture.offer(&[0; 8193]), Err(OfferError::MessageTooLong));
     fixture.status(0, 32_768, 0);
     fixture.sent();
-    assert!(fixture.publication.offer(&[0; 8192]).is_ok());
+    assert!(fixture.offer(&[0; 8192]).is_ok());
 }
 
 #[test]
 fn a_nak_gets_its_range_once_in_ten_milliseconds() {
     let mut fixture = Fixture::connected(32_768);
     for _ in 0..20 {
-        fixture.publication.offer(&[5; 1000]).unwrap();
+        fixture.offer(&[5; 1000]).unwrap();
     }
     let first_time = fixture.sent();
     assert!(first_time.len() > 5);
@@ -258,7 +277,7 @@ fn a_nak_gets_its_range_once_in_ten_milliseconds() {
 #[test]
 fn a_nak_that_names_no_frame_of_ours_gets_nothing() {
     let mut fixture = Fixture::connected(32_768);
-    fixture.publication.offer(&[5; 1000]).unwrap();
+    fixture.offer(&[5; 1000]).unwrap();
     fixture.sent();
     fixture.nak(32, 1024);
     assert!(fixture.sent().is_empty(), "inside a frame");
@@ -272,7 +291,7 @@ fn lost_padding_is_sent_again_as_its_header() {
     let mut fixture = Fixture::new(&PublicationParams { term_offset: TERM_LENGTH - 128, ..params() });
     let start = i64::from(TERM_LENGTH) - 128;
     fixture.status(start, 4096, 0);
-    fixture.publication.offer(&[1; 128]).unwrap();
+    fixture.offer(&[1; 128]).unwrap();
     let first_time = fixture.sent();
     // A Java receiver that saw nothing behind the header counts 32 bytes as missing.
     fixture.nak(start, 32);
@@ -285,7 +304,7 @@ fn history_reaches_a_term_back_after_many_terms() {
     let mut first_time = Vec::new();
     for _ in 0..400 {
         fixture.status(fixture.publication.sender_position(), 32_768, 0);
-        fixture.publication.offer(&[7; 1000]).unwrap();
+        fixture.offer(&[7; 1000]).unwrap();
         first_time.extend(fixture.sent());
     }
     let oldest_position = fixture.publication.sender_position() - i64::from(TERM_LENGTH);
@@ -311,7 +330,7 @@ fn implausible_status_messages_are_rejected() {
     let mut fixture = Fixture::connected(0);
     fixture.status(i64::from(TERM_LENGTH / 2) + 32, 4096, 0);
     assert_eq!(fixture.port.counters.status_messages_rejected, 1);
-    fixture.publication.offer(b"a").unwrap();
+    fixture.offer(b"a").unwrap();
     assert!(fixture.sent().is_empty(), "its window does not count");
 }
 
@@ -321,7 +340,7 @@ fn a_silent_receiver_disconnects_and_heartbeats_go_on() {
     assert_eq!(fixture.heartbeat_flags(5 * SECOND).len(), 49);
     fixture.heartbeat_flags(10 * MS);
     assert_eq!(fixture.publication.state(), PublicationState::Disconnected);
-    assert_eq!(fixture.publication.offer(b"a"), Err(OfferError::NotConnected));
+    assert_eq!(fixture.offer(b"a"), Err(OfferError::NotConnected));
     assert_eq!(fixture.heartbeat_flags(SECOND).len(), 10);
     fixture.status(0, 4096, 0);
     assert_eq!(fixture.publication.state(), PublicationState::Connected);
@@ -347,9 +366,9 @@ fn a_refusal_disconnects_the_receiver_until_it_answers_again() {
 #[test]
 fn closing_sends_what_is_left_then_the_end_and_leaves_with_the_receiver() {
     let mut fixture = Fixture::connected(0);
-    fixture.publication.offer(b"last").unwrap();
+    fixture.offer(b"last").unwrap();
     fixture.publication.close();
-    assert_eq!(fixture.publication.offer(b"late"), Err(OfferError::Closed));
+    assert_eq!(fixture.offer(b"late"), Err(OfferError::Closed));
     fixture.pass(50 * MS);
     assert_eq!(fixture.publication.state(), PublicationState::Draining);
     fixture.status(0, 4096, 0);
@@ -381,7 +400,7 @@ fn lingering_ends_even_when_the_receiver_never_leaves() {
 fn the_end_is_told_once_however_short_the_linger_time_is() {
     let mut fixture = Fixture::new(&PublicationParams { linger_ns: 0, ..params() });
     fixture.status(0, 4096, 0);
-    fixture.publication.offer(b"last").unwrap();
+    fixture.offer(b"last").unwrap();
     fixture.publication.close();
     let flags: Vec<u8> = fixture.heartbeat_flags(300 * MS).into_iter().map(|(_, flags)| flags).collect();
     assert_eq!(flags.iter().filter(|flags| **flags == UNFRAGMENTED | EOS).count(), 1, "{flags:?}");
@@ -398,7 +417,7 @@ fn a_publication_without_a_receiver_closes_at_once() {
 #[test]
 fn revoking_tells_receivers_not_to_wait() {
     let mut fixture = Fixture::connected(0);
-    fixture.publication.offer(b"never sent").unwrap();
+    fixture.offer(b"never sent").unwrap();
     fixture.publication.revoke(0);
     fixture.status(0, 4096, 0);
     assert_eq!(fixture.heartbeat_flags(20 * MS), [(0, UNFRAGMENTED | EOS | REVOKED)]);
