@@ -2,7 +2,7 @@
 //!
 //! No socket, file, clock or thread is touched here (the crate's `clippy.toml` holds it to that), so one
 //! seed can replay a bad night. Dependencies within the crate point one way:
-//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive <- tap, serving`, and
+//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive <- tap, serving, client`, and
 //! `wire, codec <- log <- module`; `authentication`, `file` and `random` stand alone.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -10,6 +10,7 @@
 pub mod archive;
 pub mod authentication;
 pub mod channel;
+pub mod client;
 pub mod codec;
 pub mod endpoint;
 pub mod file;
