@@ -449,7 +449,7 @@ fn new_services(config: &NodeConfig, make: &Arc<MakeService>) -> Result<Vec<NewS
 }
 
 /// Numbers that no other node, nor this one at another time, will come up with.
-fn entropy() -> u64 {
+pub(crate) fn entropy() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     // The standard library seeds each of these from the system's random numbers.
     std::collections::hash_map::RandomState::new().build_hasher().finish()

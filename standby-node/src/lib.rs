@@ -10,6 +10,7 @@ pub mod announcing;
 pub mod archive_upkeep;
 pub mod audit;
 pub mod cli;
+pub mod cluster_client;
 pub mod config;
 pub mod inspection;
 mod launch;

@@ -16,6 +16,7 @@ mod kills;
 mod loss;
 mod module_state;
 mod official_tools;
+mod rust_client;
 mod seed;
 mod smoke;
 mod snapshots_loaded;
