@@ -1,8 +1,8 @@
-//! Puts the messages of a snapshot into the frames of its recording, as an Aeron publication would.
+//! Puts the messages of a snapshot into the frames of its recording.
 
+use super::message_framer::{FramedStream, MessageFramer};
 use super::snapshot_reader::SnapshotKind;
-use crate::wire::data::{BEGIN, END, HEADER_LENGTH, UNFRAGMENTED};
-use crate::wire::{DataHeader, FrameType, StreamTerms, TermLength, align};
+use crate::wire::StreamTerms;
 
 /// The stream that a snapshot's recording holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,15 +22,10 @@ impl SnapshotStream {
     pub const MTU_LENGTH: i32 = 1408;
 }
 
-/// Frames messages one after the other, from position 0 on.
-///
-/// A message longer than a frame takes follows in fragments; one for which its term has no room left begins in
-/// the next term, behind padding. So each message lies within one term, and each run of frames too.
+/// Frames the messages of a snapshot one after the other, from position 0 on.
 #[derive(Debug)]
 pub struct SnapshotFramer {
-    stream: SnapshotStream,
-    position: i64,
-    run: Vec<u8>,
+    framer: MessageFramer,
 }
 
 impl SnapshotFramer {
@@ -39,19 +34,19 @@ impl SnapshotFramer {
     /// # Panics
     /// When the MTU leaves no room for a payload or is no multiple of 32.
     pub fn new(stream: SnapshotStream) -> Self {
-        let mtu_length = stream.mtu_length as usize;
-        assert!(mtu_length > HEADER_LENGTH && mtu_length == align(mtu_length), "an MTU of {mtu_length}");
-        Self { stream, position: 0, run: Vec::new() }
+        let SnapshotStream { kind, session_id, terms, mtu_length } = stream;
+        let stream = FramedStream { session_id, stream_id: kind.stream_id(), terms, mtu_length };
+        Self { framer: MessageFramer::new(stream, 0) }
     }
 
     /// Where the next frame begins; at the end, the recording's stop position.
     pub fn position(&self) -> i64 {
-        self.position
+        self.framer.position()
     }
 
     /// The longest message, in bytes.
     pub fn message_length_max(&self) -> usize {
-        self.term_length().message_length_max()
+        self.framer.message_length_max()
     }
 
     /// Frames a message. `append` takes each run of frames with the position of its first byte: the padding that
@@ -65,59 +60,9 @@ impl SnapshotFramer {
     pub fn push<E>(
         &mut self,
         message: &[u8],
-        mut append: impl FnMut(i64, &[u8]) -> Result<(), E>,
+        append: impl FnMut(i64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        assert!(message.len() <= self.message_length_max(), "a message of {} bytes", message.len());
-        let payload_length_max = self.stream.mtu_length as usize - HEADER_LENGTH;
-        let whole = message.len() / payload_length_max * self.stream.mtu_length as usize;
-        let rest = message.len() % payload_length_max;
-        let has_rest = rest > 0 || message.is_empty();
-        let length = whole + if has_rest { align(HEADER_LENGTH + rest) } else { 0 };
-
-        let room = self.stream.terms.term_end(self.position) - self.position;
-        if (length as i64) > room {
-            let padding = self.header(self.position, room as i32, UNFRAGMENTED, FrameType::Pad);
-            append(self.position, &padding.encode())?;
-            self.position += room;
-        }
-        self.run.clear();
-        self.run.reserve(length);
-        let mut fragments = message.chunks(payload_length_max).peekable();
-        let mut begin = BEGIN;
-        loop {
-            let payload = fragments.next().unwrap_or_default();
-            let end = if fragments.peek().is_none() { END } else { 0 };
-            let frame_length = HEADER_LENGTH + payload.len();
-            let at = self.position + self.run.len() as i64;
-            let header = self.header(at, frame_length as i32, begin | end, FrameType::Data);
-            self.run.extend_from_slice(&header.encode());
-            self.run.extend_from_slice(payload);
-            self.run.resize(self.run.len() + align(frame_length) - frame_length, 0);
-            begin = 0;
-            if end != 0 {
-                break;
-            }
-        }
-        append(self.position, &self.run)?;
-        self.position += self.run.len() as i64;
-        Ok(())
-    }
-
-    fn header(&self, position: i64, frame_length: i32, flags: u8, frame_type: FrameType) -> DataHeader {
-        DataHeader {
-            frame_length,
-            flags,
-            frame_type,
-            term_offset: self.stream.terms.term_offset(position),
-            session_id: self.stream.session_id,
-            stream_id: self.stream.kind.stream_id(),
-            term_id: self.stream.terms.term_id(position),
-            reserved_value: 0,
-        }
-    }
-
-    fn term_length(&self) -> TermLength {
-        self.stream.terms.term_length
+        self.framer.push([message, &[]], append)
     }
 }
 
@@ -129,7 +74,8 @@ mod tests {
     use crate::codec::log::ClusterTimeUnit;
     use crate::codec::snapshot::{ClientSession, SnapshotMark, SnapshotMarker};
     use crate::log::{PollLimits, SnapshotExpectation, SnapshotPart, SnapshotReader};
-    use crate::wire::{DataFrame, frames};
+    use crate::wire::data::{BEGIN, END, HEADER_LENGTH, UNFRAGMENTED};
+    use crate::wire::{DataFrame, TermLength, frames};
 
     const TERMS: StreamTerms = StreamTerms { initial_term_id: 0, term_length: TermLength::MIN };
 

@@ -3,7 +3,7 @@
 //! A byte of position p lies at `p mod (2 * term length)`. Frames never cross a term's end, so none wraps.
 
 use crate::wire::data::{BEGIN, END, HEADER_LENGTH, UNFRAGMENTED};
-use crate::wire::{DataFrame, DataHeader, FrameType, StreamTerms, align, frames};
+use crate::wire::{DataFrame, DataHeader, FrameType, StreamTerms, align, cut, frames};
 
 /// The frames of a publication.
 #[derive(Debug)]
@@ -189,13 +189,4 @@ impl TermHistory {
     fn index(&self, position: i64) -> usize {
         (position & (self.bytes.len() as i64 - 1)) as usize
     }
-}
-
-/// The bytes from `start` to `end` of two slices that lie back to back, again as two.
-fn cut([first, second]: [&[u8]; 2], start: usize, end: usize) -> [&[u8]; 2] {
-    let split = first.len();
-    [
-        &first[start.min(split)..end.min(split)],
-        &second[start.saturating_sub(split)..end.saturating_sub(split)],
-    ]
 }

@@ -9,6 +9,7 @@
 //! Parsing is total: whatever the bytes are, the answer is a frame or a [`Reject`]. Same bytes as
 //! `aeron_udp_protocol.h` of Aeron 1.51.
 
+mod cut;
 pub mod data;
 pub mod error_frame;
 pub mod nak;
@@ -24,6 +25,7 @@ mod tests;
 
 use std::fmt::{self, Write as _};
 
+pub(crate) use cut::cut;
 pub use data::{DataFrame, DataHeader, Frames, frames};
 pub use error_frame::ErrorFrame;
 pub use nak::Nak;
