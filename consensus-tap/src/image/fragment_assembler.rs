@@ -106,6 +106,15 @@ impl FragmentAssembler {
         None
     }
 
+    /// Takes back the frame at `position`, which has just completed the message that began at `begin_position`: the
+    /// message was not consumed, and the same frame will come again.
+    pub(crate) fn put_back(&mut self, frame: &DataFrame<'_>, begin_position: i64, position: i64) {
+        if begin_position < position {
+            self.collected.truncate(self.collected.len() - frame.payload().len());
+            self.expected = Some(Expected { begin_position, next_position: position });
+        }
+    }
+
     /// Drops what was collected of an incomplete message, and counts it.
     pub fn reset(&mut self) {
         if self.expected.take().is_some() {
@@ -180,6 +189,28 @@ mod tests {
         let end = 320 + 64 + 32 + 64 + 64;
         assert_eq!(messages, [(b"abcde".to_vec(), 320, end), (b"f".to_vec(), end, end + 64)]);
         assert_eq!(assembler.dropped_count(), 0);
+    }
+
+    #[test]
+    fn a_message_that_was_put_back_is_complete_when_its_last_frame_comes_again() {
+        let mut assembler = FragmentAssembler::new(64);
+        assemble(&mut assembler, &[(BEGIN, b"ab"), (0, b"c")]);
+        let last = frame(END, FrameType::Data, b"de");
+        let last = DataFrame::parse(&last).unwrap();
+        let position = 320 + 64 + 64;
+        for _ in 0..3 {
+            let message = assembler.on_frame(&last, position).unwrap();
+            assert_eq!((message.bytes, message.begin_position), (&b"abcde"[..], 320));
+            assembler.put_back(&last, 320, position);
+        }
+        let whole = frame(UNFRAGMENTED, FrameType::Data, b"f");
+        let whole = DataFrame::parse(&whole).unwrap();
+        assert!(assembler.on_frame(&last, position).is_some());
+        for _ in 0..2 {
+            assert_eq!(assembler.on_frame(&whole, 512).unwrap().bytes, b"f");
+            assembler.put_back(&whole, 512, 512);
+        }
+        assert_eq!((assembler.dropped_count(), assembler.incomplete_since()), (0, None));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub(crate) struct Image {
     status_due_ns: u64,
     last_packet_ns: u64,
     end_of_stream_position: Option<i64>,
+    /// Where the sink stopped to consume what it took.
+    held_at: Option<i64>,
     phase: Phase,
     side_buffer: SideBuffer,
     loss_detector: LossDetector,
@@ -142,6 +144,7 @@ impl Image {
             status_due_ns: now_ns,
             last_packet_ns: now_ns,
             end_of_stream_position: None,
+            held_at: None,
             phase: Phase::Announcing,
             side_buffer: spares.take(window_length as usize, geometry.mtu as usize),
             loss_detector: LossDetector::new(nak),
@@ -223,10 +226,16 @@ impl Image {
             port.counters.loss_gaps += 1;
             port.counters.loss_bytes += (gap.end_position - gap.position) as u64;
         }
-        if self.rebuild_position - self.status_position > i64::from(self.window_length / 4) {
-            self.send_status_message(0, now_ns, port);
-        }
+        self.send_status_message_on_progress(now_ns, port);
         Ok(None)
+    }
+
+    /// The sink stopped to consume at a position, or goes on (`None`).
+    pub(crate) fn set_held_at(&mut self, held_at: Option<i64>, now_ns: u64, port: &mut Port) {
+        self.held_at = held_at;
+        if self.phase == Phase::Active {
+            self.send_status_message_on_progress(now_ns, port);
+        }
     }
 
     /// Ends the image: nothing is delivered from here on, and the sender is told a few times.
@@ -393,6 +402,7 @@ impl Image {
             self.side_buffer.remove_first();
         }
         self.hwm_position = self.hwm_position.max(self.rebuild_position);
+        self.held_at = sink.held_at(self.key);
         Ok(())
     }
 
@@ -414,17 +424,29 @@ impl Image {
         self.status_position + i64::from(self.geometry.terms.term_length.bytes() / 2)
     }
 
+    /// Up to where the sink consumed everything.
+    fn consumption_position(&self) -> i64 {
+        self.held_at.map_or(self.rebuild_position, |held_at| held_at.min(self.rebuild_position))
+    }
+
+    fn send_status_message_on_progress(&mut self, now_ns: u64, port: &mut Port) {
+        if self.consumption_position() - self.status_position > i64::from(self.window_length / 4) {
+            self.send_status_message(0, now_ns, port);
+        }
+    }
+
     /// Tells the sender where we are. Unlike a Java receiver's repetition this one names the current
     /// position: it is never farther from the sender's than the old one, and it opens a window whose rest
     /// is too small for the sender's next frame.
     fn send_status_message(&mut self, flags: u8, now_ns: u64, port: &mut Port) {
         let terms = self.geometry.terms;
+        let position = self.consumption_position();
         let message = StatusMessage {
             flags,
             session_id: self.key.session_id,
             stream_id: self.key.stream_id,
-            consumption_term_id: terms.term_id(self.rebuild_position),
-            consumption_term_offset: terms.term_offset(self.rebuild_position),
+            consumption_term_id: terms.term_id(position),
+            consumption_term_offset: terms.term_offset(position),
             receiver_window: self.window_length,
             receiver_id: port.receiver_id,
             group_tag: None,
@@ -432,7 +454,7 @@ impl Image {
         let (bytes, length) = message.encode();
         if port.send(self.source, &bytes[..length]) {
             port.counters.status_messages_sent += 1;
-            self.status_position = self.rebuild_position;
+            self.status_position = position;
         }
         self.status_due_ns = now_ns.saturating_add(STATUS_MESSAGE_TIMEOUT_NS);
     }

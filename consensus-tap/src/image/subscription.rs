@@ -65,6 +65,12 @@ pub trait ImageSink {
     /// # Errors
     /// [`Refused`] stops the image for good: no further call, and an `ImageUnavailable` event.
     fn append(&mut self, image: ImageKey, position: i64, frames: &[u8]) -> Result<(), Refused>;
+
+    /// Where the sink stopped to consume what it takes, if it did: the sender is then told of no position behind
+    /// that, and so sends at most a window more.
+    fn held_at(&self, _image: ImageKey) -> Option<i64> {
+        None
+    }
 }
 
 /// The sink does not want the image any more.
