@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     by_id: BTreeMap<i64, Session>,
+    closing_count: usize,
 }
 
 /// One client's session.
@@ -39,10 +40,22 @@ pub enum SessionState {
     Closing(CloseReason),
 }
 
+impl Session {
+    /// Whether someone closed it.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.state, SessionState::Closing(_))
+    }
+}
+
 impl Sessions {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// How many of them are closing: for a leader that looks whom to close, and mostly finds nobody.
+    pub fn closing_count(&self) -> usize {
+        self.closing_count
     }
 
     /// The session with this id.
@@ -77,6 +90,7 @@ impl Sessions {
     pub(super) fn insert(&mut self, session: Session) -> bool {
         match self.by_id.entry(session.id) {
             std::collections::btree_map::Entry::Vacant(entry) => {
+                self.closing_count += usize::from(session.is_closing());
                 entry.insert(session);
                 true
             }
@@ -85,11 +99,13 @@ impl Sessions {
     }
 
     pub(super) fn remove(&mut self, id: i64) {
-        self.by_id.remove(&id);
+        let removed = self.by_id.remove(&id);
+        self.closing_count -= usize::from(removed.is_some_and(|session| session.is_closing()));
     }
 
     pub(super) fn close_by_service(&mut self, id: i64) {
         if let Some(session) = self.by_id.get_mut(&id) {
+            self.closing_count += usize::from(!session.is_closing());
             session.state = SessionState::Closing(CloseReason::ServiceAction);
             // Long past: a new leader takes the session for inactive and appends its close event at once.
             session.time_of_last_activity = 0;
