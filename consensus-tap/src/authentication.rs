@@ -2,11 +2,15 @@
 
 use std::fmt;
 
+/// The longest encoded principal that a cluster's log takes, as in Aeron.
+pub const ENCODED_PRINCIPAL_LENGTH_MAX: usize = 4 * 1024;
+
 /// What becomes of credentials.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// They are good: the session is open.
-    Accepted,
+    /// They are good: the session is open, for the principal that these bytes encode. Empty where nobody asks who it
+    /// is, as with Aeron's default. A cluster takes at most [`ENCODED_PRINCIPAL_LENGTH_MAX`] bytes.
+    Accepted(Vec<u8>),
     /// More is asked for: these bytes go to the peer, whose answer decides.
     Challenged(Vec<u8>),
     /// They are not.
@@ -28,11 +32,11 @@ pub struct AcceptAll;
 
 impl Authenticator for AcceptAll {
     fn on_connect(&mut self, _session_id: i64, _credentials: &[u8]) -> Verdict {
-        Verdict::Accepted
+        Verdict::Accepted(Vec::new())
     }
 
     fn on_challenge_response(&mut self, _session_id: i64, _credentials: &[u8]) -> Verdict {
-        Verdict::Accepted
+        Verdict::Accepted(Vec::new())
     }
 }
 
@@ -57,14 +61,14 @@ impl Authenticator for SharedSecrets {
         }
         match self.challenge_answer {
             Some(_) => Verdict::Challenged(Self::CHALLENGE.to_vec()),
-            None => Verdict::Accepted,
+            None => Verdict::Accepted(Vec::new()),
         }
     }
 
     fn on_challenge_response(&mut self, _session_id: i64, credentials: &[u8]) -> Verdict {
         match &self.challenge_answer {
             Some(expected) if !are_equal(expected, credentials) => Verdict::Rejected,
-            _ => Verdict::Accepted,
+            _ => Verdict::Accepted(Vec::new()),
         }
     }
 }
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn credentials_alone_decide_at_once() {
         let mut secrets = SharedSecrets { credentials: Some(b"u:p".to_vec()), challenge_answer: None };
-        assert_eq!(secrets.on_connect(1, b"u:p"), Verdict::Accepted);
+        assert_eq!(secrets.on_connect(1, b"u:p"), Verdict::Accepted(Vec::new()));
         for wrong in [&b""[..], b"u:q", b"u:pp", b"u:"] {
             assert_eq!(secrets.on_connect(1, wrong), Verdict::Rejected);
         }
@@ -100,7 +104,7 @@ mod tests {
     fn an_answer_is_asked_for_and_decides() {
         let mut secrets = SharedSecrets { credentials: None, challenge_answer: Some(b"answer".to_vec()) };
         assert_eq!(secrets.on_connect(1, b""), Verdict::Challenged(SharedSecrets::CHALLENGE.to_vec()));
-        assert_eq!(secrets.on_challenge_response(1, b"answer"), Verdict::Accepted);
+        assert_eq!(secrets.on_challenge_response(1, b"answer"), Verdict::Accepted(Vec::new()));
         assert_eq!(secrets.on_challenge_response(1, b"guess"), Verdict::Rejected);
     }
 

@@ -2,19 +2,22 @@
 //!
 //! No socket, file, clock or thread is touched here (the crate's `clippy.toml` holds it to that), so one
 //! seed can replay a bad night. Dependencies within the crate point one way:
-//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive <- tap, serving, client`, and
-//! `wire, codec <- log <- module`; `authentication`, `file` and `random` stand alone.
+//! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive <- tap, serving, client`,
+//! `wire, codec <- log <- module`, and `endpoint, module <- leader`; `authentication`, `authorisation`, `file` and
+//! `random` stand alone.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod archive;
 pub mod authentication;
+pub mod authorisation;
 pub mod channel;
 pub mod client;
 pub mod codec;
 pub mod endpoint;
 pub mod file;
 pub mod image;
+pub mod leader;
 pub mod log;
 pub mod module;
 pub mod publication;

@@ -19,7 +19,8 @@ use consensus_tap::codec::log::{
 };
 use consensus_tap::codec::message::Secret;
 use consensus_tap::codec::session::{
-    CLUSTER_PROTOCOL_VERSION, Challenge, ChallengeResponse, EventCode, SessionEvent,
+    AdminRequest, AdminRequestType, CLUSTER_PROTOCOL_VERSION, Challenge, ChallengeResponse, EventCode,
+    SessionCloseRequest, SessionConnectRequest, SessionEvent, SessionKeepAlive, SessionMessageHeader,
 };
 use consensus_tap::codec::snapshot::{
     ClientSession, ClusterSession, ConsensusModule, PendingMessageTracker, ServiceCounters, SnapshotMark,
@@ -45,6 +46,7 @@ fn main() {
     recordings();
     scripts();
     archive_server();
+    leader();
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
@@ -386,6 +388,68 @@ fn serving() {
     script.push(192);
     write("announcer", "refused", &script);
 }
+
+fn leader() {
+    let message = |encode: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        bytes
+    };
+    let session = SESSION_OF_THE_LEADER;
+    let connect = SessionConnectRequest {
+        correlation_id: 1,
+        response_stream_id: 102,
+        version: CLUSTER_PROTOCOL_VERSION,
+        response_channel: "aeron:udp?endpoint=10.0.0.2:9000",
+        encoded_credentials: Secret(b"admin:admin"),
+        client_info: "name=test",
+    };
+    let answer = ChallengeResponse {
+        correlation_id: 2,
+        cluster_session_id: session,
+        encoded_credentials: Secret(b"answer"),
+    };
+    let header = SessionMessageHeader { leadership_term_id: 0, cluster_session_id: session, timestamp: 0 };
+    let keep_alive = SessionKeepAlive { leadership_term_id: 0, cluster_session_id: session };
+    let close = SessionCloseRequest { leadership_term_id: 0, cluster_session_id: session };
+    let admin = AdminRequest {
+        leadership_term_id: 0,
+        cluster_session_id: session,
+        correlation_id: 3,
+        request_type: AdminRequestType::Snapshot,
+        payload: &[],
+    };
+    let mut opened = vec![160, 1];
+    block(&mut opened, 0, &message(&|out| connect.encode(out)));
+    opened.extend([160, 1, 160, 1]);
+    block(&mut opened, 0, &message(&|out| answer.encode(out)));
+    opened.extend([160, 1, 160, 1]);
+    block(&mut opened, 0, &message(&|out| header.encode(out)));
+
+    let mut script = opened.clone();
+    block(&mut script, 0, &message(&|out| keep_alive.encode(out)));
+    block(&mut script, 0, &message(&|out| admin.encode(out)));
+    script.extend([224, 1]);
+    script.extend(5_u16.to_le_bytes());
+    script.extend(b"reply");
+    block(&mut script, 0, &message(&|out| close.encode(out)));
+    write("leader", "a_session", &script);
+
+    let mut script = opened.clone();
+    script.extend([208, 0, 208, 2, 208, 4]);
+    script.extend(3_u16.to_le_bytes());
+    script.extend(b"abc");
+    script.extend([208, 5, 160, 20, 160, 20]);
+    write("leader", "a_service", &script);
+
+    let mut script = opened;
+    script.extend([192, 0, 176]);
+    block(&mut script, 0, &message(&|out| header.encode(out)));
+    script.extend([192, 1, 176, 160, 1, 184, 160, 120]);
+    write("leader", "suspended", &script);
+}
+
+const SESSION_OF_THE_LEADER: i64 = 1;
 
 fn block(script: &mut Vec<u8>, step: u8, bytes: &[u8]) {
     script.push(step);

@@ -156,11 +156,25 @@ impl<'a> SessionMessage<'a> {
 
     /// Appends the message to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let _ = Encoder::new(out, header(Self::TEMPLATE_ID, Self::BLOCK_LENGTH))
-            .i64(self.leadership_term_id)
-            .i64(self.cluster_session_id)
-            .i64(self.timestamp)
-            .payload(self.payload);
+        out.extend_from_slice(&self.header_bytes());
+        out.extend_from_slice(self.payload);
+    }
+
+    /// What stands before the payload.
+    #[inline]
+    pub fn header_bytes(&self) -> [u8; SESSION_HEADER_LENGTH] {
+        let first = Self::FIXED_HEADER | u64::from(SCHEMA_VERSION) << 48;
+        let fields = [
+            first,
+            self.leadership_term_id.cast_unsigned(),
+            self.cluster_session_id.cast_unsigned(),
+            self.timestamp.cast_unsigned(),
+        ];
+        let mut bytes = [0; SESSION_HEADER_LENGTH];
+        for (bytes, field) in bytes.chunks_exact_mut(8).zip(fields) {
+            bytes.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
     }
 }
 
@@ -309,7 +323,7 @@ impl ClusterActionRequest {
     pub const TEMPLATE_ID: u16 = 23;
     /// The flag of a snapshot that members leave to standbys.
     pub const STANDBY_SNAPSHOT: i32 = 1;
-    const BLOCK_LENGTH: u16 = 32;
+    pub(crate) const BLOCK_LENGTH: u16 = 32;
     const BLOCK_LENGTH_BEFORE_FLAGS: u16 = 28;
 
     fn from_message(message: &Message<'_>) -> Result<Self, EventError> {
@@ -361,7 +375,7 @@ pub struct NewLeadershipTermEvent {
 impl NewLeadershipTermEvent {
     /// Template id.
     pub const TEMPLATE_ID: u16 = 24;
-    const BLOCK_LENGTH: u16 = 48;
+    pub(crate) const BLOCK_LENGTH: u16 = 48;
     const BLOCK_LENGTH_BEFORE_TIME_UNIT: u16 = 40;
 
     fn from_message(message: &Message<'_>) -> Result<Self, EventError> {

@@ -16,6 +16,7 @@ mod event;
 mod inbox;
 mod name_lookups;
 mod pending_setups;
+mod response_channel;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ pub use crate::transport::{Transmit, TransportCounters};
 pub use event::EndpointEvent;
 pub(crate) use inbox::Inbox;
 pub use name_lookups::{LookupToken, NameLookups};
+pub(crate) use response_channel::response_publication;
 
 /// How much the network may make an endpoint hold.
 #[derive(Clone, Copy, Debug)]
@@ -207,6 +209,15 @@ impl Endpoint {
     /// Ends an image as if the sink had refused it. Its session stays refused until it is silent for 10 s.
     pub fn refuse_image(&mut self, key: ImageKey, now_ns: u64) {
         self.end_images(UnavailableReason::Refused, now_ns, |other| other == key);
+    }
+
+    /// Tells an image where its sink stopped to consume what it takes; `None` when it goes on. As the answer of
+    /// [`ImageSink::held_at`], but at any time.
+    pub(crate) fn set_image_held_at(&mut self, key: ImageKey, held_at: Option<i64>, now_ns: u64) {
+        if let Some(image) = self.images.iter_mut().find(|image| image.key() == key) {
+            image.set_held_at(held_at, now_ns, &mut self.port);
+            self.due_ns = self.due_ns.min(image.due_ns());
+        }
     }
 
     /// Up to where the sink took everything of an image; `None` once it is gone.

@@ -26,7 +26,6 @@ pub use self::answer::{LastTerm, Standing};
 
 use self::answer::Answers;
 use super::allow_list::AllowList;
-use super::response_channel::response_publication;
 use crate::authentication::{Authenticator, Verdict};
 use crate::channel::HostPort;
 use crate::codec::consensus::ConsensusMessage;
@@ -35,7 +34,7 @@ use crate::codec::sbe::NULL_I64;
 use crate::codec::session::{
     CLUSTER_PROTOCOL_VERSION, Challenge, ChallengeResponse, EventCode, NULL_SESSION_ID, SessionEvent,
 };
-use crate::endpoint::{Endpoint, LookupToken, NameLookups};
+use crate::endpoint::{Endpoint, LookupToken, NameLookups, response_publication};
 use crate::publication::{OfferError, PublicationId, PublicationParams, PublicationState};
 use crate::random::next_random;
 
@@ -296,13 +295,14 @@ impl ConsensusServer {
             return;
         }
         let wire_session_id = next_random(&mut self.random) as i32;
-        let (endpoint, params) = match response_publication(channel, stream_id, wire_session_id) {
-            Ok(publication) => publication,
-            Err(reason) => {
-                self.counters.refused += 1;
-                return self.report(from, kind, &reason);
-            }
-        };
+        let (endpoint, params) =
+            match response_publication(channel, (stream_id, wire_session_id), TERM_LENGTH) {
+                Ok(publication) => publication,
+                Err(reason) => {
+                    self.counters.refused += 1;
+                    return self.report(from, kind, &reason);
+                }
+            };
         let decision = self.decide(kind, version, from);
         if let Decision::Refuse { detail, .. } = &decision {
             self.report(from, kind, &detail.clone());
@@ -439,13 +439,15 @@ impl ConsensusServer {
     }
 }
 
+/// Room for a member list of any length.
+const TERM_LENGTH: i32 = 128 * 1024;
 /// Reports that nobody took are counted only.
 const REPORT_COUNT_MAX: usize = 64;
 const NOT_AUTHENTICATED: &str = "session failed authentication";
 
 fn decision(verdict: Verdict) -> Decision {
     match verdict {
-        Verdict::Accepted => Decision::Serve,
+        Verdict::Accepted(_) => Decision::Serve,
         Verdict::Challenged(challenge) => Decision::Challenge(challenge),
         Verdict::Rejected => {
             Decision::Refuse { code: EventCode::AuthenticationRejected, detail: NOT_AUTHENTICATED.to_owned() }

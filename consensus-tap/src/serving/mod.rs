@@ -13,7 +13,6 @@
 mod allow_list;
 mod announcer;
 mod consensus_server;
-mod response_channel;
 #[cfg(test)]
 mod test_network;
 

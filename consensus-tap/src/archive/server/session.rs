@@ -275,7 +275,7 @@ impl ControlSession {
 
     fn on_verdict(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Accepted => {
+            Verdict::Accepted(_) => {
                 self.deadline_ns = None;
                 self.respond_with(self.id, ControlResponseCode::Ok, "");
                 self.state = State::Authenticated;

@@ -3,19 +3,16 @@
 use crate::channel::{ChannelUri, ControlMode, HostPort, Media, SessionIdParam};
 use crate::publication::PublicationParams;
 
-/// Room for a member list of any length; the publication holds twice as much. What the channel says of term lengths
-/// is meant for a driver that has files to map, and would cost us memory for a single message.
-const TERM_LENGTH: i32 = 128 * 1024;
-
 /// Reads a response channel: whom to send to, and with what publication. `session_id` is used where the channel asks
-/// for none.
+/// for none. What it says of term lengths is meant for a driver that has files to map; here a publication holds two
+/// terms in memory, so the caller says how long they are.
 ///
 /// # Errors
-/// In words, when the channel cannot be read or is not one that a single message can be sent to.
-pub(super) fn response_publication(
+/// In words, when the channel cannot be read or is not one that somebody can be answered on.
+pub(crate) fn response_publication(
     channel: &str,
-    stream_id: i32,
-    session_id: i32,
+    (stream_id, session_id): (i32, i32),
+    term_length: i32,
 ) -> Result<(HostPort, PublicationParams), String> {
     let uri = ChannelUri::parse(channel).map_err(|error| error.to_string())?;
     if uri.is_spy || uri.media != Media::Udp {
@@ -34,8 +31,7 @@ pub(super) fn response_publication(
         Some(SessionIdParam::Tag(_)) | None => session_id,
     };
     let mtu = uri.mtu().map_err(|error| error.to_string())?;
-    let params =
-        PublicationParams { term_length: TERM_LENGTH, mtu, ..PublicationParams::new(session_id, stream_id) };
+    let params = PublicationParams { term_length, mtu, ..PublicationParams::new(session_id, stream_id) };
     params.check().map_err(|reject| format!("`{channel}`: {reject}"))?;
     Ok((endpoint, params))
 }
@@ -44,8 +40,10 @@ pub(super) fn response_publication(
 mod tests {
     use super::*;
 
+    const TERM_LENGTH: i32 = 128 * 1024;
+
     fn params(channel: &str) -> Result<(HostPort, PublicationParams), String> {
-        response_publication(channel, 108, 7)
+        response_publication(channel, (108, 7), TERM_LENGTH)
     }
 
     #[test]

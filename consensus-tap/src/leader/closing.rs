@@ -1,0 +1,186 @@
+//! Looks after open sessions: what they must be told, and when and why they end.
+
+use super::log_publisher::AppendError;
+use super::sessions::{OpenSession, PendingEvent};
+use super::{Leader, LeaderAction, LeavingEgress, LogAppender, Phase};
+use crate::codec::log::CloseReason;
+use crate::codec::session::{EventCode, NewLeaderEvent};
+use crate::image::ImageKey;
+use crate::module::{ConsensusModuleState, SessionState};
+
+/// How long what is left for a client is offered to it once its session is closed, in nanoseconds.
+const FAREWELL_NS: u64 = 5_000_000_000;
+
+impl Leader {
+    /// The client at the other end of an ingress image is gone.
+    pub(super) fn on_ingress_ended(&mut self, image: ImageKey) {
+        for session in self.sessions.iter_mut() {
+            if session.ingress_image == Some(image) && session.is_open() {
+                session.closing = Some(CloseReason::Timeout);
+            }
+        }
+        for session in self.connecting.iter_mut().filter(|session| session.image == image) {
+            session.has_left = true;
+        }
+        self.tick_due_ns = 0;
+    }
+
+    /// Tells sessions what they must hear, and appends the close events of those that end.
+    pub(super) fn check_sessions(
+        &mut self,
+        now_ns: u64,
+        commit_position: i64,
+        state: &ConsensusModuleState,
+        log: &mut impl LogAppender,
+    ) -> usize {
+        if !matches!(self.phase, Phase::Active | Phase::Suspended) {
+            return 0;
+        }
+        if state.sessions().closing_count() > 0 {
+            self.close_for_services(state);
+        }
+        let mut work = 0;
+        if self.phase == Phase::Active {
+            if !self.is_stalled(now_ns) {
+                self.close_silent(now_ns);
+            }
+            work += self.append_closes(now_ns, log);
+        }
+        for index in 0..self.sessions.count() {
+            work += self.tell_session(index, commit_position);
+        }
+        work
+    }
+
+    fn close_for_services(&mut self, state: &ConsensusModuleState) {
+        for session in state.sessions().iter() {
+            if let SessionState::Closing(reason) = session.state
+                && let Some(session) = self.sessions.get_mut(session.id)
+            {
+                session.closing.get_or_insert(reason);
+            }
+        }
+    }
+
+    fn close_silent(&mut self, now_ns: u64) {
+        let timeout_ns = self.config.session_timeout_ns;
+        for session in self.sessions.iter_mut() {
+            if session.is_open() && now_ns > session.last_activity_ns.saturating_add(timeout_ns) {
+                session.closing = Some(CloseReason::Timeout);
+            }
+        }
+    }
+
+    fn append_closes(&mut self, now_ns: u64, log: &mut impl LogAppender) -> usize {
+        let mut work = 0;
+        loop {
+            let closing = self.sessions.iter().find_map(|session| Some((session.id, session.closing?)));
+            let Some((id, reason)) = closing else { return work };
+            if self.append_close(id, reason, now_ns, log).is_err() {
+                return work;
+            }
+            work += 1;
+        }
+    }
+
+    /// Appends a session's close event, and tells its client unless that is who closed it.
+    pub(super) fn append_close(
+        &mut self,
+        id: i64,
+        reason: CloseReason,
+        now_ns: u64,
+        log: &mut impl LogAppender,
+    ) -> Result<(), AppendError> {
+        let Some(index) = self.sessions.index_of(id) else { return Ok(()) };
+        if let Err(error) = self.log.append_session_close(id, reason, log) {
+            self.counters.log_full += 1;
+            return Err(error);
+        }
+        let mut session = self.sessions.remove_at(index);
+        self.counters.sessions_closed += 1;
+        self.counters.clients_timed_out += u64::from(reason == CloseReason::Timeout);
+        if reason != CloseReason::ClientAction && !session.egress.is_unreachable() {
+            self.say_farewell(session, reason, now_ns);
+        } else {
+            session.egress.close(now_ns, &mut self.endpoint);
+        }
+        self.actions.push_back(LeaderAction::SessionClosed { cluster_session_id: id, close_reason: reason });
+        Ok(())
+    }
+
+    fn say_farewell(&mut self, mut session: OpenSession, reason: CloseReason, now_ns: u64) {
+        let detail = match reason {
+            CloseReason::ClientAction => "CLIENT_ACTION",
+            CloseReason::ServiceAction => "SERVICE_ACTION",
+            CloseReason::Timeout => "TIMEOUT",
+        };
+        self.message.clear();
+        let ids = (session.id, session.correlation_id);
+        self.identity.session_event(ids, EventCode::Closed, detail).encode(&mut self.message);
+        session.egress.open_gate(&mut self.endpoint);
+        if session.egress.offer([&self.message, &[]], &mut self.endpoint).is_ok() {
+            let deadline_ns = now_ns.saturating_add(FAREWELL_NS);
+            self.leaving.push(LeavingEgress { egress: session.egress, deadline_ns });
+        } else {
+            session.egress.close(now_ns, &mut self.endpoint);
+        }
+    }
+
+    /// Sends the event that a session's client must hear first, and tells the node whether the client listens.
+    fn tell_session(&mut self, index: usize, commit_position: i64) -> usize {
+        let session = self.sessions.at_mut(index);
+        let mut work = 0;
+        let is_due = match session.event {
+            PendingEvent::None => false,
+            PendingEvent::Opened(position) => position <= commit_position,
+            PendingEvent::NewLeader => true,
+        };
+        if is_due && session.egress.is_connected(&self.endpoint) {
+            self.message.clear();
+            match session.event {
+                PendingEvent::NewLeader => NewLeaderEvent {
+                    leadership_term_id: self.identity.leadership_term_id,
+                    cluster_session_id: session.id,
+                    leader_member_id: self.identity.member_id,
+                    ingress_endpoints: &self.identity.ingress_endpoints,
+                }
+                .encode(&mut self.message),
+                _ => {
+                    let ids = (session.id, session.correlation_id);
+                    self.identity.session_event(ids, EventCode::Ok, "").encode(&mut self.message);
+                }
+            }
+            if session.egress.offer_event(&self.message, &mut self.endpoint) {
+                session.event = PendingEvent::None;
+                session.egress.open_gate(&mut self.endpoint);
+                work += 1;
+            }
+        }
+        let state = session.egress.state(&self.endpoint);
+        if session.told_state != Some(state) {
+            session.told_state = Some(state);
+            let cluster_session_id = session.id;
+            self.actions.push_back(LeaderAction::EgressChanged { cluster_session_id, state });
+            work += 1;
+        }
+        work
+    }
+
+    /// Sends replies that waited, and ends egress that has said all.
+    pub(super) fn flush_egress(&mut self, now_ns: u64) -> usize {
+        let Self { sessions, leaving, endpoint, .. } = self;
+        let mut work = 0;
+        for session in sessions.iter_mut() {
+            work += session.egress.flush(endpoint);
+        }
+        leaving.retain_mut(|leaving| {
+            work += leaving.egress.flush(endpoint);
+            let is_done = leaving.egress.backlog_length() == 0 || now_ns >= leaving.deadline_ns;
+            if is_done {
+                leaving.egress.close(now_ns, endpoint);
+            }
+            !is_done
+        });
+        work
+    }
+}

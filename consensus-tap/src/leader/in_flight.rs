@@ -1,0 +1,116 @@
+//! What was appended and is not applied yet, so that nothing is appended twice.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::log_publisher::{AppendError, LogAppender, LogPublisher};
+use crate::module::{ConsensusModuleState, PendingMessages};
+
+/// The most timers that fire in one duty cycle, and messages of one service that are appended: as in Aeron.
+const POLL_LIMIT: usize = 20;
+
+/// Timers whose event is in the log and not applied.
+///
+/// The applied state has them still, and they are due; so they are passed over by id. If such a timer was moved before
+/// its event is applied, the state decides what the event means; it is due again behind that, or not.
+#[derive(Debug, Default)]
+pub(super) struct TimerFirings {
+    /// End of the event, and the timer, in the order of the log.
+    appended: VecDeque<(i64, i64)>,
+    correlation_ids: HashSet<i64>,
+    /// All that is due up to here was fired, as long as no timer was scheduled since.
+    fired_up_to: Option<(i64, i64)>,
+    schedule_count: u64,
+}
+
+impl TimerFirings {
+    /// Fires timers that are due at `cluster_time`, the earliest first, and returns how many.
+    pub(super) fn fire(
+        &mut self,
+        state: &ConsensusModuleState,
+        cluster_time: i64,
+        publisher: &mut LogPublisher,
+        log: &mut impl LogAppender,
+    ) -> usize {
+        self.retire(state.log_position());
+        let timers = state.timers();
+        if self.schedule_count != timers.schedule_count() {
+            self.schedule_count = timers.schedule_count();
+            self.fired_up_to = None;
+        }
+        let mut fired_count = 0;
+        for (deadline, correlation_id) in timers.due(self.fired_up_to, cluster_time) {
+            if !self.correlation_ids.contains(&correlation_id) {
+                if fired_count == POLL_LIMIT {
+                    break;
+                }
+                let Ok(position) = publisher.append_timer(correlation_id, log) else { break };
+                self.appended.push_back((position, correlation_id));
+                self.correlation_ids.insert(correlation_id);
+                fired_count += 1;
+            }
+            self.fired_up_to = Some((deadline, correlation_id));
+        }
+        fired_count
+    }
+
+    fn retire(&mut self, applied_position: i64) {
+        while let Some(&(position, correlation_id)) = self.appended.front()
+            && position <= applied_position
+        {
+            self.appended.pop_front();
+            self.correlation_ids.remove(&correlation_id);
+            // It may be due once more, if it was moved.
+            self.fired_up_to = None;
+        }
+    }
+}
+
+/// How far each service's pending messages are in the log.
+#[derive(Debug)]
+pub(super) struct ServiceAppends {
+    /// Session id of the newest message in the log, by service.
+    appended: Vec<i64>,
+}
+
+/// A message that a service offered and that no log of these terms takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Unappendable {
+    pub(super) service_id: usize,
+    pub(super) length: usize,
+}
+
+impl ServiceAppends {
+    pub(super) fn new(state: &ConsensusModuleState) -> Self {
+        Self { appended: state.services().iter().map(PendingMessages::log_service_session_id).collect() }
+    }
+
+    /// Appends messages that the log does not hold, in order, and returns how many.
+    pub(super) fn append(
+        &mut self,
+        state: &ConsensusModuleState,
+        publisher: &mut LogPublisher,
+        log: &mut impl LogAppender,
+    ) -> Result<usize, Unappendable> {
+        let mut count = 0;
+        for (service, appended) in state.services().iter().zip(&mut self.appended) {
+            if service.next_service_session_id().wrapping_sub(1) <= *appended {
+                continue;
+            }
+            let newest = *appended;
+            let pending = service.iter().skip_while(|message| message.cluster_session_id <= newest);
+            for message in pending.take(POLL_LIMIT) {
+                match publisher.append_message(message.cluster_session_id, message.payload, log) {
+                    Ok(_) => {}
+                    Err(AppendError::Full) => return Ok(count),
+                    Err(AppendError::TooLong) => {
+                        let (service_id, length) = (service.service_id(), message.payload.len());
+                        return Err(Unappendable { service_id, length });
+                    }
+                }
+                *appended = message.cluster_session_id;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
