@@ -187,6 +187,12 @@ fn a_tail_is_cut_only_when_the_disk_no_longer_calls_it_durable() {
 }
 
 #[test]
+fn a_mark_file_whose_header_a_power_cut_lost_is_taken_for_none() {
+    // The length was on the disk and the header was not: the next start asked the operator to remove the file.
+    run(921, Faults::Random);
+}
+
+#[test]
 fn every_operation_may_fail_or_be_the_last_before_a_power_cut() {
     let (seeds, step) = if is_long() { (0..60, 1) } else { (0..4, 7) };
     for seed in seeds {

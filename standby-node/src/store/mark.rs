@@ -43,7 +43,8 @@ impl ClusterMarkFile {
     pub fn activate(directory: &NodeDirectory, fields: ClusterMark, now_ms: i64) -> Result<Self, StoreError> {
         let (file, _) = ControlFile::open_or_create(&directory.cluster().join(cluster_mark::FILE_NAME))?;
         let header = file.read(HEADER_LENGTH_U64)?;
-        if header.iter().any(|byte| *byte != 0) {
+        let has_header = header.iter().any(|byte| *byte != 0);
+        if has_header {
             let old = ClusterMark::parse(&header).map_err(|error| file.bad(error, NEXT_STEP))?;
             check_silent(&file, directory, old.activity_timestamp, old.pid, old.start_timestamp, now_ms)?;
             if !matches!(old.component_type, ComponentType::Backup | ComponentType::Unknown) {
@@ -61,7 +62,7 @@ impl ClusterMarkFile {
             ..fields
         };
         let header = fields.encode().map_err(|error| file.bad(error, SHORTER_STRINGS))?;
-        Ok(Self { mark: MarkFile::take_over(file, &header, cluster_mark::VERSION)? })
+        Ok(Self { mark: MarkFile::take_over(file, has_header, &header, cluster_mark::VERSION)? })
     }
 
     /// Reads the file at `path` as it is, beside a running node as well, with its error log; `None` when there is none.
@@ -126,7 +127,8 @@ impl ArchiveMarkFile {
     pub fn activate(directory: &NodeDirectory, fields: ArchiveMark, now_ms: i64) -> Result<Self, StoreError> {
         let (file, _) = ControlFile::open_or_create(&directory.archive().join(archive_mark::FILE_NAME))?;
         let header = file.read(HEADER_LENGTH_U64)?;
-        if header.iter().any(|byte| *byte != 0) {
+        let has_header = header.iter().any(|byte| *byte != 0);
+        if has_header {
             let old = ArchiveMark::parse(&header).map_err(|error| file.bad(error, NEXT_STEP))?;
             check_silent(&file, directory, old.activity_timestamp, old.pid, old.start_timestamp, now_ms)?;
         }
@@ -139,7 +141,7 @@ impl ArchiveMarkFile {
             ..fields
         };
         let header = fields.encode().map_err(|error| file.bad(error, SHORTER_STRINGS))?;
-        Ok(Self { mark: MarkFile::take_over(file, &header, archive_mark::VERSION)? })
+        Ok(Self { mark: MarkFile::take_over(file, has_header, &header, archive_mark::VERSION)? })
     }
 
     /// Reads the file at `path` as it is, as [`ClusterMarkFile::read`].
@@ -247,11 +249,17 @@ struct MarkFile {
 }
 
 impl MarkFile {
-    fn take_over(file: ControlFile, header: &[u8], version: i32) -> Result<Self, StoreError> {
+    fn take_over(
+        file: ControlFile,
+        has_header: bool,
+        header: &[u8],
+        version: i32,
+    ) -> Result<Self, StoreError> {
         // In this order a Java process that looks at any moment either sees a process that is alive, or a
         // file that is not ready.
+        // A file without a header has no process to speak of, and half a header would be taken for a damaged one.
         let timestamp = to_usize(ACTIVITY_TIMESTAMP_OFFSET);
-        if file.length()? == FILE_LENGTH_U64 {
+        if has_header {
             file.write(ACTIVITY_TIMESTAMP_OFFSET, &header[timestamp..timestamp + 8])?;
         }
         file.set_length(FILE_LENGTH_U64)?;
@@ -307,6 +315,10 @@ fn read_mark<T>(
 ) -> Result<Option<(T, ErrorLog)>, StoreError> {
     let Some(file) = ControlFile::open_read_only(path)? else { return Ok(None) };
     let image = file.read(FILE_LENGTH_U64)?;
+    // A header of zeros is what a power cut leaves of a file that nobody had finished: nobody has run here by it.
+    if image.iter().take(HEADER_LENGTH).all(|byte| *byte == 0) {
+        return Ok(None);
+    }
     let header = parse(&image).map_err(|error| file.bad(error, NEXT_STEP))?;
     Ok(Some((header, ErrorLog::parse(image.get(HEADER_LENGTH..).unwrap_or_default()))))
 }
