@@ -39,8 +39,10 @@ impl Catalog {
         }
         let catalog = parse(&file)?;
         let capacity = file.length()?;
-        // Pages that an earlier process could not sync count as clean until they are written again.
+        // Pages that an earlier process could not sync count as clean until they are written again. And synced, at any
+        // level: a record may reach the disk by itself, and is lost behind a header that did not.
         file.rewrite(catalog.end)?;
+        file.sync(SyncLevel::All)?;
         let mut catalog = Self { file, catalog, capacity, level };
         catalog.pass_over_ids_below(catalog.next_recording_id())?;
         Ok(catalog)
