@@ -1,7 +1,7 @@
 //! `perf`: benches that start their own peers and print `RESULT` lines.
 //!
 //! `cargo run --release -p perf -- BENCH [--quick] [--check]`. README.md has the table of cases and says how to
-//! read the lines; each bench is a file below `bench`.
+//! read the lines; each bench is a file below `bench`. `perf load --help` is a cluster client for scripts.
 #![forbid(unsafe_code)]
 
 mod allocations;
@@ -10,6 +10,7 @@ mod cluster;
 mod error;
 mod host;
 mod java;
+mod load;
 mod node;
 mod process;
 mod report;
@@ -64,6 +65,9 @@ enum Bench {
 fn main() -> ExitCode {
     if node::is_asked_for() {
         return node::main();
+    }
+    if load::is_asked_for() {
+        return load::main();
     }
     let arguments = Arguments::parse();
     match run(&arguments) {
