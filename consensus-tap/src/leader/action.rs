@@ -49,11 +49,12 @@ pub enum LeaderAction {
         /// End of the log.
         log_position: i64,
     },
-    /// A session was opened in the log.
+    /// A session was opened in the log, or goes on under this leader.
     SessionOpened {
         /// The session.
         cluster_session_id: i64,
-        /// What the client says of itself, and where it is.
+        /// What the client says of itself, and where it is; its response channel while no more is known. As in the label
+        /// of Aeron's counter of a session.
         client_info: String,
     },
     /// A session was closed in the log.

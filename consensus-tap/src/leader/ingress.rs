@@ -34,6 +34,9 @@ pub(super) struct Ingress {
     image_count_max: usize,
     /// Messages of images that are gone which were too long or broken off.
     dropped_count: u64,
+    /// Whether some image may wait, or may be gone: looked at anew only then.
+    has_held: bool,
+    has_ended: bool,
     /// Where the image of the last datagram is.
     last_index: usize,
     /// Whose turn it is among those that are held.
@@ -80,6 +83,7 @@ impl Ingress {
         // While nothing is taken, those who come and go must not leave more and more behind.
         let ended_count = self.images.iter().filter(|image| image.is_ended).count();
         let is_kept = ended_count < self.image_count_max;
+        self.has_ended = true;
         if let Some(image) = self.image_mut(key) {
             image.is_ended = true;
             if !is_kept {
@@ -91,7 +95,14 @@ impl Ingress {
 
     /// The next image that ended and left nothing.
     pub(super) fn poll_ended(&mut self) -> Option<ImageKey> {
-        let index = self.images.iter().position(|image| image.is_ended && !image.is_held())?;
+        if !self.has_ended {
+            return None;
+        }
+        let is_over = |image: &IngressImage| image.is_ended && !image.is_held();
+        let Some(index) = self.images.iter().position(is_over) else {
+            self.has_ended = self.images.iter().any(|image| image.is_ended);
+            return None;
+        };
         let image = self.images.swap_remove(index);
         self.dropped_count += image.assembler.dropped_count();
         Some(image.key)
@@ -99,7 +110,7 @@ impl Ingress {
 
     /// Whether some image waits for the log.
     pub(super) fn is_held(&self) -> bool {
-        self.images.iter().any(IngressImage::is_held)
+        self.has_held
     }
 
     /// How many messages were too long or broken off.
@@ -115,30 +126,22 @@ impl Ingress {
         IngressSink { ingress: self, is_taking, on_message }
     }
 
-    /// Hands over messages that wait, each image in its turn, until none is left or the log is full. Returns how many
-    /// were taken.
+    /// Hands over messages that wait, one turn for each image, or until the log is full. Returns how many were taken.
     pub(super) fn drain(
         &mut self,
         mut on_message: impl FnMut(ImageKey, SocketAddr, &[u8]) -> Intake,
     ) -> usize {
         let mut taken_count = 0;
-        let mut idle_count = 0;
-        while idle_count < self.images.len() {
-            self.turn %= self.images.len();
-            let image = &mut self.images[self.turn];
-            if !image.is_held() {
-                self.turn += 1;
-                idle_count += 1;
-                continue;
-            }
-            idle_count = 0;
-            let (count, is_full) = image.take_held(&mut on_message);
+        for _ in 0..self.images.len() {
+            // Who comes first is another one each time, so that a log which takes little takes from all.
+            self.turn = (self.turn + 1) % self.images.len();
+            let (count, is_full) = self.images[self.turn].take_held(&mut on_message);
             taken_count += count;
             if is_full {
                 break;
             }
-            self.turn += 1;
         }
+        self.has_held = self.images.iter().any(IngressImage::is_held);
         taken_count
     }
 
@@ -242,10 +245,21 @@ impl<F: FnMut(ImageKey, &[u8]) -> Intake> ImageSink for IngressSink<'_, F> {
                 rest = rest.get(frame.aligned_length()..).unwrap_or_default();
             }
         }
-        if rest.is_empty() || image.hold(at, rest, held_length_max) { Ok(()) } else { Err(Refused) }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let is_kept = image.hold(at, rest, held_length_max);
+        self.ingress.has_held = true;
+        if is_kept { Ok(()) } else { Err(Refused) }
     }
 
     fn held_at(&self, key: ImageKey) -> Option<i64> {
-        self.ingress.images.iter().find(|image| image.key == key)?.held_at()
+        let Ingress { images, last_index, has_held, .. } = &*self.ingress;
+        if !has_held {
+            return None;
+        }
+        // It is nearly always asked behind `append`, of the same image.
+        let last = images.get(*last_index).filter(|image| image.key == key);
+        last.or_else(|| images.iter().find(|image| image.key == key))?.held_at()
     }
 }

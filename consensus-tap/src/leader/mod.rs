@@ -140,7 +140,9 @@ impl Leader {
         assert!(TermLength::new(config.egress_term_length).is_ok(), "egress terms of {} bytes", {
             config.egress_term_length
         });
-        let image_count_max = config.session_count_max + SPARE_IMAGE_COUNT;
+        // The cluster that we take over may have allowed more sessions.
+        let session_count_max = config.session_count_max.max(state.sessions().count());
+        let image_count_max = session_count_max + SPARE_IMAGE_COUNT;
         let limits = EndpointLimits { image_count_max, reserved_image_count: 0, ..EndpointLimits::default() };
         let log = LogPublisher::new(&start, state.cluster_time());
         let message_length_max = config.ingress_message_length_max.min(log.message_length_max());
@@ -226,10 +228,11 @@ impl Leader {
             .any(|egress| egress.on_resolved(token, address, now_ns, endpoint));
     }
 
-    /// An operator asks for something. Returns false when something else is being done, or this cannot be done now: a
-    /// suspended leader only resumes or stops, and one that is not only it resumes.
+    /// An operator asks for something. Returns false when something else is being done, which only an abort puts aside,
+    /// or when this cannot be done now: a suspended leader resumes or aborts, and only a suspended one resumes.
     pub fn on_control(&mut self, action: ControlAction) -> bool {
-        let is_possible = self.pending_control.is_none() && self.phase.allows(action);
+        let is_free = self.pending_control.is_none() || action == ControlAction::Abort;
+        let is_possible = is_free && self.phase.allows(action);
         if is_possible {
             self.pending_control = Some(action);
         }

@@ -26,6 +26,12 @@ impl Leader {
                 SessionState::Open if self.start.is_startup => Some(CloseReason::Timeout),
                 SessionState::Open => None,
             };
+            if closing.is_none() {
+                self.actions.push_back(LeaderAction::SessionOpened {
+                    cluster_session_id: session.id,
+                    client_info: session.response_channel.clone(),
+                });
+            }
             let session = self.taken_over(session, closing);
             self.sessions.insert(session);
         }
@@ -178,7 +184,8 @@ impl Leader {
             told_state: None,
         });
         self.counters.sessions_opened += 1;
-        let client_info = format!("{} sourceIdentity={}", session.client_info, session.source);
+        let ConnectingSession { client_info, source, image, .. } = session;
+        let client_info = format!("{client_info} sourceIdentity={source} sessionId={}", image.session_id);
         self.actions.push_back(LeaderAction::SessionOpened { cluster_session_id: session.id, client_info });
         true
     }

@@ -1,0 +1,3 @@
+pub(crate) mod node;
+pub(crate) mod service;
+pub(crate) mod world;
