@@ -18,6 +18,7 @@ struct Appended {
     calls: Vec<(i64, Vec<u8>)>,
     last_address: Option<*const u8>,
     refuses: bool,
+    held_at: Option<i64>,
 }
 
 impl ImageSink for Appended {
@@ -25,6 +26,10 @@ impl ImageSink for Appended {
         self.last_address = Some(frames.as_ptr());
         self.calls.push((position, frames.to_vec()));
         if self.refuses { Err(Refused) } else { Ok(()) }
+    }
+
+    fn held_at(&self, _: ImageKey) -> Option<i64> {
+        self.held_at
     }
 }
 
@@ -140,6 +145,31 @@ fn contiguous_datagrams_reach_the_sink_without_a_copy() {
     assert_eq!(fixture.receive(&datagram, 0), Ok(None));
     assert_eq!(fixture.sink.last_address, Some(datagram.as_ptr()));
     assert_eq!(fixture.sink.calls, [(0, datagram)]);
+}
+
+#[test]
+fn a_sender_is_told_where_the_sink_stopped_to_consume_until_it_goes_on() {
+    let mut fixture = Fixture::new();
+    let told = |fixture: &mut Fixture| {
+        let offsets: Vec<i32> =
+            fixture.sent_status().iter().map(|status| status.consumption_term_offset).collect();
+        offsets
+    };
+    fixture.sink.held_at = Some(1024);
+    for datagram in data(0, &[992; 8]).chunks(1024) {
+        fixture.receive(datagram, MS).unwrap();
+    }
+    assert_eq!(fixture.sink.calls.len(), 8, "what the sender had leave to send is taken");
+    assert_eq!(told(&mut fixture), [], "a window's quarter was not consumed");
+    fixture.image.on_timeout(SECOND, &mut fixture.port);
+    assert_eq!(told(&mut fixture), [1024]);
+
+    fixture.image.set_held_at(Some(2048), SECOND, &mut fixture.port);
+    assert_eq!(told(&mut fixture), []);
+    fixture.image.set_held_at(Some(5120), SECOND, &mut fixture.port);
+    assert_eq!(told(&mut fixture), [5120], "at once, as the window opens");
+    fixture.image.set_held_at(None, SECOND, &mut fixture.port);
+    assert_eq!(told(&mut fixture), [8192]);
 }
 
 #[test]

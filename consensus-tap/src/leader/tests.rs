@@ -1,5 +1,7 @@
 //! A leader between clients and a log, all real but for the network and the clock.
 
+mod bounds;
+mod duties;
 mod rig;
 
 use self::rig::{Heard, Rig, Setup};

@@ -292,16 +292,34 @@ pub(super) struct Client {
     egress: SubscriptionId,
     inbox: Inbox,
     pub(super) heard: Vec<Heard>,
+    /// Takes no more of what is sent to it than its window holds.
+    pub(super) takes_nothing: bool,
+    stopped_at: Option<(ImageKey, i64)>,
+    kept: Vec<(ImageKey, i64, Vec<u8>)>,
     /// Nothing comes from it or gets to it.
     pub(super) is_silent: bool,
     pub(super) term_id: i64,
 }
 
-struct Sink<'a>(&'a mut Inbox);
+struct Sink<'a> {
+    inbox: &'a mut Inbox,
+    takes_nothing: bool,
+    stopped_at: &'a mut Option<(ImageKey, i64)>,
+    kept: &'a mut Vec<(ImageKey, i64, Vec<u8>)>,
+}
 
 impl ImageSink for Sink<'_> {
     fn append(&mut self, key: ImageKey, position: i64, frames: &[u8]) -> Result<(), Refused> {
-        if self.0.on_frames(key, position, frames) { Ok(()) } else { Err(Refused) }
+        if self.takes_nothing {
+            self.stopped_at.get_or_insert((key, position));
+            self.kept.push((key, position, frames.to_vec()));
+            return Ok(());
+        }
+        if self.inbox.on_frames(key, position, frames) { Ok(()) } else { Err(Refused) }
+    }
+
+    fn held_at(&self, key: ImageKey) -> Option<i64> {
+        self.stopped_at.filter(|(stopped, _)| *stopped == key).map(|(_, position)| position)
     }
 }
 
@@ -320,6 +338,9 @@ impl Client {
             egress,
             inbox: Inbox::default(),
             heard: Vec::new(),
+            takes_nothing: false,
+            stopped_at: None,
+            kept: Vec::new(),
             is_silent: false,
             term_id: TERM_ID,
         }
@@ -443,8 +464,26 @@ impl Client {
     }
 
     fn on_datagram(&mut self, bytes: &[u8], from: SocketAddr, now_ns: u64) {
-        let Self { endpoint, inbox, heard, .. } = self;
-        endpoint.on_datagram(bytes, from, now_ns, &mut Sink(inbox));
+        let Self { endpoint, inbox, stopped_at, kept, takes_nothing, .. } = self;
+        let sink = &mut Sink { inbox, takes_nothing: *takes_nothing, stopped_at, kept };
+        endpoint.on_datagram(bytes, from, now_ns, sink);
+        self.hear();
+    }
+
+    /// Takes what it left, and all that follows.
+    pub(super) fn take_all(&mut self, now_ns: u64) {
+        self.takes_nothing = false;
+        for (key, position, frames) in std::mem::take(&mut self.kept) {
+            assert!(self.inbox.on_frames(key, position, &frames));
+            self.hear();
+        }
+        if let Some((key, _)) = self.stopped_at.take() {
+            self.endpoint.set_image_held_at(key, None, now_ns);
+        }
+    }
+
+    fn hear(&mut self) {
+        let Self { inbox, heard, .. } = self;
         inbox.drain(|_, bytes| {
             heard.push(match EgressMessage::decode(bytes).unwrap() {
                 EgressMessage::Event(event) => Heard::Event(HeardEvent {
