@@ -83,7 +83,7 @@ impl Recorder for Recordings {
         };
         let writer = writer.expect("the tap appends to what was opened");
         writer.append(position, frames).map_err(|error| match error {
-            RecordError::NextSegment { .. } => {
+            RecordError::NextSegment { .. } | RecordError::NoRoom { .. } => {
                 self.failure = Some((key, error.into()));
                 AppendError::Failed
             }

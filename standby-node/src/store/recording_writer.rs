@@ -18,7 +18,7 @@ use consensus_tap::file::segment::{FRAME_HEADER_LENGTH, FrameHeader, RecordingGe
 use super::recording_reader::RecordingReader;
 use super::segment::{SegmentError, open_whole, remove, segment_bases};
 use super::segment_preparer::SegmentSupply;
-use crate::sys::mapped::{MappedFile, PAGE_LENGTH, Published, SegmentMap};
+use crate::sys::mapped::{MapError, MappedFile, PAGE_LENGTH, Published, SegmentMap};
 
 /// The one writer of a recording. Lives on the receive thread.
 #[derive(Debug)]
@@ -28,8 +28,9 @@ pub struct RecordingWriter {
     published: Published,
     recorded_position: i64,
     tail_end: i64,
-    /// The recording ends here, and its files have no room beyond; `i64::MAX` for one that goes on.
-    stop_position: i64,
+    allocation: Allocation,
+    /// Where the room ends that the recording has: what runs beyond is refused, or makes room first.
+    room_end: i64,
     segment: SegmentMap,
     supply: Option<SegmentSupply>,
     recorded: RecordingReader,
@@ -79,6 +80,14 @@ pub enum RecordError {
         /// Where the run ends.
         found: i64,
     },
+    /// The disk has no room for the run.
+    #[error("no room to record up to position {position}: {source}")]
+    NoRoom {
+        /// Position behind the run.
+        position: i64,
+        /// What failed.
+        source: MapError,
+    },
     /// The segment is full, and the next one cannot be created.
     #[error("no next segment at position {position}: {source}")]
     NextSegment {
@@ -120,7 +129,19 @@ impl RecordingWriter {
         let start_position = geometry.start_position();
         assert!(start_position < stop_position, "a recording that ends at {stop_position} has no bytes");
         refuse_existing(directory, &geometry)?;
-        Self::open_until(directory, geometry, start_position, start_position, stop_position, None)
+        let allocation = Allocation::Until(stop_position);
+        Self::open_with(directory, geometry, start_position, start_position, allocation, None)
+    }
+
+    /// As [`Self::create`], of a recording whose length nobody knows yet: its files are given blocks by steps, as they
+    /// are needed, and [`Self::trim`] gives back what was too much. Each segment is created when it is needed.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_growing(directory: &Path, geometry: RecordingGeometry) -> Result<Self, SegmentError> {
+        let start_position = geometry.start_position();
+        refuse_existing(directory, &geometry)?;
+        Self::open_with(directory, geometry, start_position, start_position, Allocation::Growing, None)
     }
 
     /// Opens a recording to be extended from `position`, a boundary of frames. What its files hold from there to
@@ -144,15 +165,15 @@ impl RecordingWriter {
         tail_end: i64,
         supply: Option<SegmentSupply>,
     ) -> Result<Self, SegmentError> {
-        Self::open_until(directory, geometry, position, tail_end, i64::MAX, supply)
+        Self::open_with(directory, geometry, position, tail_end, Allocation::Whole, supply)
     }
 
-    fn open_until(
+    fn open_with(
         directory: &Path,
         geometry: RecordingGeometry,
         position: i64,
         tail_end: i64,
-        stop_position: i64,
+        allocation: Allocation,
         supply: Option<SegmentSupply>,
     ) -> Result<Self, SegmentError> {
         assert!(geometry.start_position() <= position, "{position} lies before the recording");
@@ -175,11 +196,11 @@ impl RecordingWriter {
             }
             segment.into_file()
         } else {
-            create_segment(directory, &geometry, base_position, stop_position)?
+            create_segment(directory, &geometry, base_position, allocation)?
         };
         let published = Published::new(position);
         let mut segment = SegmentMap::new(file, base_position, published.clone());
-        segment.populate(offset, allocated_length(&geometry, base_position, stop_position))?;
+        segment.populate(offset, allocation.length(&geometry, base_position))?;
         if let Some(supply) = &supply {
             supply.want(geometry.segment_end(position));
         }
@@ -190,7 +211,8 @@ impl RecordingWriter {
             published,
             recorded_position: position,
             tail_end,
-            stop_position,
+            allocation,
+            room_end: allocation.room_end(&geometry, base_position),
             segment,
             supply,
             recorded,
@@ -247,12 +269,12 @@ impl RecordingWriter {
         if position != self.recorded_position {
             return Err(RecordError::NotContiguous { expected: self.recorded_position, found: position });
         }
-        if position == self.segment_end() && position < self.stop_position {
+        if position == self.segment_end() && position < self.allocation.stop_position() {
             self.next_segment()?;
         }
         let end = self.checked_end(position, frames)?;
-        if end > self.stop_position {
-            return Err(RecordError::BeyondStop { stop_position: self.stop_position, found: end });
+        if end > self.room_end {
+            self.make_room(end)?;
         }
         let Some((length, rest)) = frames.split_first_chunk() else {
             return Ok(());
@@ -271,7 +293,7 @@ impl RecordingWriter {
         self.segment.publish(end);
         self.recorded_position = end;
         self.frame_starts.note(position);
-        if end == self.segment_end() && end < self.stop_position {
+        if end == self.segment_end() && end < self.allocation.stop_position() {
             // The run is recorded, so an error here is not the run's: the next call meets and reports it.
             let _ = self.next_segment();
         }
@@ -338,6 +360,19 @@ impl RecordingWriter {
             }
         }
         Ok(self.recorded_position)
+    }
+
+    /// Gives back what a growing recording has been given too much. Nothing is appended any more; what was published is
+    /// still to be synced, and its length with it.
+    ///
+    /// # Errors
+    /// [`SegmentError`]; the recording's last file may be too short then, and it is void.
+    pub fn trim(mut self) -> Result<(), SegmentError> {
+        if let Allocation::Growing = self.allocation {
+            let offset = (self.recorded_position - self.segment.base_position()) as usize;
+            self.segment.release_from(offset)?;
+        }
+        Ok(())
     }
 
     fn segment_end(&self) -> i64 {
@@ -412,6 +447,24 @@ impl RecordingWriter {
         Ok(())
     }
 
+    /// Refuses what lies behind the end of the recording, and makes room in the segment up to `end`, within it.
+    fn make_room(&mut self, end: i64) -> Result<(), RecordError> {
+        if let Allocation::Until(stop_position) = self.allocation {
+            return Err(RecordError::BeyondStop { stop_position, found: end });
+        }
+        let base_position = self.segment.base_position();
+        let allocated = (self.room_end - base_position) as usize;
+        let step = allocated.min(Allocation::STEP_MAX);
+        let wanted = (allocated + step).max((end - base_position) as usize);
+        let length = wanted.next_multiple_of(PAGE_LENGTH).min(self.segment.length());
+        self.segment
+            .allocate(length)
+            .and_then(|()| self.segment.populate(allocated, length))
+            .map_err(|source| RecordError::NoRoom { position: end, source })?;
+        self.room_end = base_position + length as i64;
+        Ok(())
+    }
+
     fn next_segment(&mut self) -> Result<(), RecordError> {
         let base_position = self.segment_end();
         let file = self
@@ -419,6 +472,7 @@ impl RecordingWriter {
             .map_err(|source| RecordError::NextSegment { position: base_position, source })?;
         let next = SegmentMap::new(file, base_position, self.published.clone());
         let full = std::mem::replace(&mut self.segment, next).into_file();
+        self.room_end = self.allocation.room_end(&self.geometry, base_position);
         if let Some(supply) = &mut self.supply {
             supply.retire(full);
             supply.want(base_position + i64::from(self.geometry.segment_length()));
@@ -446,7 +500,7 @@ impl RecordingWriter {
             return Ok(file);
         }
         self.late_segment_count += 1;
-        create_segment(&self.directory, &self.geometry, base_position, self.stop_position)
+        create_segment(&self.directory, &self.geometry, base_position, self.allocation)
     }
 }
 
@@ -457,11 +511,51 @@ fn refuse_existing(directory: &Path, geometry: &RecordingGeometry) -> Result<(),
     }
 }
 
-/// How much of a segment a recording needs that ends at `stop_position`: whole pages, for a mapping has no less.
-fn allocated_length(geometry: &RecordingGeometry, base_position: i64, stop_position: i64) -> usize {
-    let length = geometry.segment_length() as usize;
-    let needed = usize::try_from(stop_position.saturating_sub(base_position)).unwrap_or_default();
-    needed.min(length).next_multiple_of(PAGE_LENGTH).min(length)
+/// How much of a segment has blocks on the disk. A store into a page without them would end the process where the disk
+/// is full, so room is made before.
+#[derive(Clone, Copy, Debug)]
+enum Allocation {
+    /// All of it, from the beginning: where datagrams are received, nothing is left to be asked for.
+    Whole,
+    /// As far as the recording goes, which ends here.
+    Until(i64),
+    /// A step ahead of what is recorded.
+    Growing,
+}
+
+impl Allocation {
+    /// Of a growing recording's segment, bytes. Each further step is as long as all before, up to [`Self::STEP_MAX`].
+    const STEP_MIN: usize = 64 * 1024;
+    const STEP_MAX: usize = 16 * 1024 * 1024;
+
+    /// Where the recording must end, if that is known.
+    fn stop_position(self) -> i64 {
+        match self {
+            Self::Until(stop_position) => stop_position,
+            Self::Whole | Self::Growing => i64::MAX,
+        }
+    }
+
+    /// How much of a new segment is allocated: whole pages, for a mapping has no less.
+    fn length(self, geometry: &RecordingGeometry, base_position: i64) -> usize {
+        let length = geometry.segment_length() as usize;
+        let needed = match self {
+            Self::Whole => length,
+            Self::Until(stop_position) => usize::try_from(stop_position - base_position).unwrap_or_default(),
+            Self::Growing => Self::STEP_MIN.max(geometry.first_frame_offset(base_position) + 1),
+        };
+        needed.min(length).next_multiple_of(PAGE_LENGTH).min(length)
+    }
+
+    /// Up to where a recording may be written without a question, with a new segment at `base_position`.
+    fn room_end(self, geometry: &RecordingGeometry, base_position: i64) -> i64 {
+        match self {
+            // A run never leaves its segment, all of which is allocated.
+            Self::Whole => i64::MAX,
+            Self::Until(stop_position) => stop_position,
+            Self::Growing => base_position + self.length(geometry, base_position) as i64,
+        }
+    }
 }
 
 /// Notes the frames of the last term of the segment before this one. Where it cannot be read they stay unknown, and a
@@ -491,14 +585,14 @@ fn create_segment(
     directory: &Path,
     geometry: &RecordingGeometry,
     base_position: i64,
-    stop_position: i64,
+    allocation: Allocation,
 ) -> Result<MappedFile, SegmentError> {
     // The preparer may be working on a file with the plain prepared name.
     let passing = directory.join(format!("{}.late", geometry.prepared_name(base_position)));
     if passing.exists() {
         remove(&passing)?;
     }
-    let allocated_length = allocated_length(geometry, base_position, stop_position);
+    let allocated_length = allocation.length(geometry, base_position);
     let mut file = MappedFile::create_sparse(&passing, geometry.segment_length() as usize, allocated_length)?;
     file.rename(&directory.join(geometry.segment_name(base_position)))?;
     Ok(file)

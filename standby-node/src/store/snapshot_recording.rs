@@ -127,13 +127,14 @@ pub struct SnapshotRecording {
 }
 
 impl SnapshotRecording {
-    /// Creates the recording's first segment.
+    /// Creates the recording's first segment. The disk is taken as the snapshot grows, and not by the segment: nobody
+    /// knows how long a service's snapshot will be, and most are far shorter.
     ///
     /// # Errors
     /// [`SegmentError`].
     pub fn create(place: &ReservedRecording) -> Result<Self, SegmentError> {
         let geometry = place.geometry;
-        let writer = RecordingWriter::create(&place.archive, geometry, None)?;
+        let writer = RecordingWriter::create_growing(&place.archive, geometry)?;
         let syncer = RecordingSyncer::new(&place.archive, geometry, writer.published(), 0);
         let segment_end = geometry.segment_end(0);
         Ok(Self { framer: SnapshotFramer::new(place.stream), writer, syncer, segment_end })
@@ -161,10 +162,12 @@ impl SnapshotRecording {
     /// Makes the recording durable.
     ///
     /// # Errors
-    /// [`SnapshotRecordingError::Sync`]; the recording is void then.
-    pub fn finish(mut self) -> Result<WrittenRecording, SnapshotRecordingError> {
-        let stop_position = self.syncer.sync()?;
-        Ok(WrittenRecording { recording_id: self.writer.geometry().recording_id(), stop_position })
+    /// [`SnapshotRecordingError`]; the recording is void then.
+    pub fn finish(self) -> Result<WrittenRecording, SnapshotRecordingError> {
+        let Self { writer, mut syncer, .. } = self;
+        let recording_id = writer.geometry().recording_id();
+        writer.trim()?;
+        Ok(WrittenRecording { recording_id, stop_position: syncer.sync()? })
     }
 }
 

@@ -3,6 +3,7 @@ use crate::store::durability::Trust;
 use crate::store::recording_syncer::{RecordingSyncer, SyncError};
 use crate::store::recovery::{Recovered, recover};
 use crate::store::segment_preparer::segment_pipeline;
+use crate::sys::disk;
 
 const TERM: i32 = 64 * 1024;
 const SEGMENT: i32 = 128 * 1024;
@@ -364,6 +365,70 @@ fn a_position_within_a_frame_is_refused() {
     let refused =
         RecordingWriter::open(directory.path(), geometry(), durable - 32, tail_end, None).unwrap_err();
     assert!(matches!(refused, SegmentError::NotAFrameBoundary { .. }), "{refused}");
+}
+
+/// Bytes on the disk.
+fn occupied(directory: &Path, base: i64) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(directory.join(geometry().segment_name(base))).unwrap().blocks() * 512
+}
+
+#[test]
+fn a_growing_recording_takes_the_disk_by_steps_and_gives_back_what_was_too_much() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = RecordingWriter::create_growing(directory.path(), geometry()).unwrap();
+    fill_to(&mut writer, FIRST_BASE + 64 * 1024, 1024);
+    assert!((64 * 1024..128 * 1024).contains(&occupied(directory.path(), FIRST_BASE)));
+    fill_to(&mut writer, SECOND_BASE + 5 * 1024, 1024);
+    assert!(occupied(directory.path(), FIRST_BASE) >= 128 * 1024);
+    let before = read_all(&writer, directory.path());
+    let (published, end) = (writer.published(), writer.recorded_position());
+    writer.trim().unwrap();
+    assert!((5 * 1024..16 * 1024).contains(&occupied(directory.path(), SECOND_BASE)));
+    assert_eq!(segment_bytes(directory.path(), SECOND_BASE).len(), SEGMENT as usize);
+    let mut reader = RecordingReader::new(directory.path(), geometry(), published);
+    let last = reader.frames(SECOND_BASE, end).unwrap();
+    assert!(before.ends_with(last), "what was recorded is as it was");
+}
+
+#[test]
+fn a_growing_recording_that_ends_with_its_segment_leaves_an_empty_one_without_blocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = RecordingWriter::create_growing(directory.path(), geometry()).unwrap();
+    fill_to(&mut writer, SECOND_BASE, 1024);
+    writer.trim().unwrap();
+    assert_eq!(occupied(directory.path(), SECOND_BASE), 0);
+    assert_eq!(segment_bytes(directory.path(), SECOND_BASE), vec![0; SEGMENT as usize]);
+}
+
+/// A disk without free blocks.
+struct Full;
+
+impl disk::Watcher for Full {
+    fn before(&mut self, operation: &disk::Operation<'_>) -> std::io::Result<()> {
+        match operation {
+            disk::Operation::Allocate { .. } => Err(std::io::Error::from_raw_os_error(libc::ENOSPC)),
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&mut self, _: &disk::Operation<'_>) {}
+}
+
+#[test]
+fn a_full_disk_refuses_a_growing_recording_its_room_before_anything_is_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = RecordingWriter::create_growing(directory.path(), geometry()).unwrap();
+    fill_to(&mut writer, FIRST_BASE + 63 * 1024, 1024);
+    let watching = disk::watch(Box::new(Full));
+    let at = FIRST_BASE + 64 * 1024;
+    fill_to(&mut writer, at, 1024);
+    let error = writer.append(at, &data(at, 1024)).unwrap_err();
+    assert!(matches!(error, RecordError::NoRoom { .. }));
+    assert!(error.to_string().contains("free space"), "{error}");
+    assert_eq!(writer.recorded_position(), at);
+    drop(watching);
+    writer.append(at, &data(at, 1024)).unwrap();
 }
 
 #[test]

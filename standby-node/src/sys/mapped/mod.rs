@@ -149,6 +149,35 @@ impl MappedFile {
         Self::map(file, path, Access::Sync)
     }
 
+    /// Gives the file blocks for its first `length` bytes, which it must have.
+    ///
+    /// # Errors
+    /// [`MapError::Io`], above all when the disk is full: a part may have been allocated.
+    ///
+    /// # Panics
+    /// When the file is shorter.
+    pub fn allocate(&mut self, length: usize) -> Result<(), MapError> {
+        let end = self.checked_end(0, length);
+        disk::allocate(&self.file, &self.path, end as u64)
+            .map_err(|source| io_error("allocate", &self.path, source))
+    }
+
+    /// Gives back the blocks behind the page that byte `offset` ends in; there are zeros then, and storing there may find
+    /// a full disk, which ends the process: the caller does not, and no borrow of these bytes exists.
+    ///
+    /// # Errors
+    /// [`MapError::Io`]; the file may be shorter than its mapping then, and must not be touched.
+    fn release_from(&mut self, offset: usize) -> Result<(), MapError> {
+        let kept = self.checked_end(offset, 0).next_multiple_of(PAGE_LENGTH);
+        if kept >= self.length() {
+            return Ok(());
+        }
+        // Shorter and longer again: every file system can, where punching a hole is not known to all.
+        disk::set_length(&self.file, &self.path, kept as u64)
+            .and_then(|()| disk::set_length(&self.file, &self.path, self.length() as u64))
+            .map_err(|source| io_error("shorten", &self.path, source))
+    }
+
     /// Whether stores may be made through this mapping.
     pub fn is_writable(&self) -> bool {
         self.access == Access::Write

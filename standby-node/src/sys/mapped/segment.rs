@@ -93,6 +93,26 @@ impl SegmentMap {
         self.file.populate(offset, end - offset)
     }
 
+    /// Gives the segment blocks for its first `length` bytes.
+    ///
+    /// # Errors
+    /// As [`MappedFile::create`]; a part may have been allocated.
+    pub fn allocate(&mut self, length: usize) -> Result<(), MapError> {
+        self.file.allocate(length)
+    }
+
+    /// Gives back the blocks of whole pages from `offset` on, which are zeros then. Nothing is stored there any more.
+    ///
+    /// # Errors
+    /// [`MapError::Io`]; the file may be too short then, and must not be used.
+    ///
+    /// # Panics
+    /// When bytes from `offset` on are published.
+    pub fn release_from(&mut self, offset: usize) -> Result<(), MapError> {
+        let _ = self.unpublished(offset, 0);
+        self.file.release_from(offset)
+    }
+
     /// Copies `bytes` to `offset`, unordered.
     ///
     /// # Panics
