@@ -12,7 +12,7 @@ use super::output::{files, print, print_json};
 use crate::config::{NodeConfig, Settings};
 use crate::launch::launch;
 use crate::status::StatusReport;
-use crate::sys::clock;
+use crate::sys::{clock, disk};
 
 #[derive(Args, Debug)]
 pub(super) struct SeedArgs {
@@ -84,7 +84,7 @@ fn seed_from(args: &SeedArgs, from: &str, host: &str) -> Result<crate::seed::See
     let mut name = args.out.clone().into_os_string();
     name.push(".fetching");
     let fetched = PathBuf::from(name);
-    std::fs::create_dir(&fetched).map_err(|error| {
+    disk::create_directory(&fetched).map_err(|error| {
         format!("{}: cannot create the directory: {error}; move away what stands there", fetched.display())
     })?;
     let result = fetch(from, host, &fetched, wait).and_then(|()| {
@@ -93,7 +93,7 @@ fn seed_from(args: &SeedArgs, from: &str, host: &str) -> Result<crate::seed::See
             .map_err(|error| error.to_string())
     });
     // What was fetched is of no use to anybody else.
-    std::fs::remove_dir_all(&fetched)
+    disk::remove_tree(&fetched)
         .map_err(|error| format!("{}: cannot remove it: {error}; remove it by hand", fetched.display()))?;
     result
 }

@@ -129,6 +129,8 @@ impl CncFile {
         settings: &CncSettings,
         now_ms: i64,
     ) -> Result<(Self, CountersManager), CncError> {
+        // A directory that an operator named for it may be Aeron's own, in which others have files too: made as Aeron
+        // makes it, and not only for its owner.
         std::fs::create_dir_all(directory).map_err(|source| io_error("create", directory, source))?;
         let path = directory.join(CNC_FILE_NAME);
         remove_abandoned(&path, gone, now_ms)?;

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
 use super::directory::NodeDirectory;
+use super::{StoreError, sync_directory};
 use crate::sys::{clock, disk};
 
 /// Moves archive and cluster files of the node in `root` into `root/before-reseed-<epoch ms>` and returns that
-/// directory. Nothing is deleted: what to keep of it is the operator's decision.
+/// directory, once that is on the disk. Nothing is deleted: what to keep of it is the operator's decision.
+///
+/// A move that was interrupted is completed by another: what is left then goes to a directory of its own.
 ///
 /// # Errors
 /// [`StoreError::NoHistory`] when no node has run in `root`; [`StoreError::Locked`] while one runs;
@@ -22,9 +24,13 @@ pub fn move_aside(root: &Path) -> Result<PathBuf, StoreError> {
     let aside = directory.root().join(format!("before-reseed-{now_ms}"));
     let failed = |path: &Path, action, source| StoreError::Io { path: path.to_owned(), action, source };
     disk::create_directory(&aside).map_err(|source| failed(&aside, "create the directory", source))?;
+    sync_directory(directory.root())?;
     for from in [directory.archive(), directory.cluster()] {
         let name = from.file_name().expect("both are named");
         disk::rename(&from, &aside.join(name)).map_err(|source| failed(&from, "move it aside", source))?;
     }
+    // A node that starts anew must not meet, after a power cut, half of what it was to forget.
+    sync_directory(&aside)?;
+    sync_directory(directory.root())?;
     Ok(aside)
 }

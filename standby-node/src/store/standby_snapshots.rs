@@ -4,14 +4,14 @@
 //! sent before it is: a node that ends in between finds the outcome unknown, and never sends the same set twice.
 //! Retention reads it, as what a member has taken must stay here for it to fetch.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{StoreError, sync_directory};
+use crate::sys::disk;
 
 /// The file's name in the cluster directory.
 pub const FILE_NAME: &str = "standby-snapshots.json";
@@ -98,7 +98,7 @@ impl StandbySnapshots {
     pub fn read(path: &Path) -> Result<Self, StoreError> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(StoreError::io(path, "read it")(error)),
         };
         serde_json::from_slice(&bytes)
@@ -127,19 +127,23 @@ impl StandbySnapshots {
 /// Puts `bytes` in the place of a file, whole or not at all, whatever happens meanwhile.
 ///
 /// # Errors
-/// [`StoreError::Io`]; the file is as it was.
+/// [`StoreError::Io`]; the file is as it was, or holds `bytes` where only its name could not be synced.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = path.with_extension("tmp");
-    File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .map_err(StoreError::io(&temporary, "write it"))?;
-    fs::rename(&temporary, path).map_err(StoreError::io(path, "replace it"))?;
+    write_new(&temporary, bytes).map_err(StoreError::io(&temporary, "write it"))?;
+    disk::rename(&temporary, path).map_err(StoreError::io(path, "replace it"))?;
     path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Writes a file to the disk, in the place of one that an attempt before may have left.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match disk::remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk::create(path)?;
+    disk::write(&file, path, 0, bytes)?;
+    disk::sync_all(&file, path)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The one room through which this process changes files: every creation, write, sync, rename and removal.
 //!
 //! Stores into a mapping do not pass here. They are memory until a sync takes them to the disk, and that passes.
+//! cnc.dat is never synced: it is the memory of a running process that others may look into, and what one leaves of it
+//! means nothing to the next but that it has gone.
 //!
 //! What a disk may do to a node (refuse, fill up, forget what was not synced) can so be tried without a disk that
 //! does it: a test puts a [`Watcher`] between its own thread and the system. There is no other way to reach it, no
@@ -75,6 +77,11 @@ pub enum Operation<'a> {
     },
     /// A file loses its name.
     Remove {
+        /// Its path.
+        path: &'a Path,
+    },
+    /// A directory loses its name, with all that is in it.
+    RemoveTree {
         /// Its path.
         path: &'a Path,
     },
@@ -222,6 +229,14 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// [`io::ErrorKind::NotFound`] when it is not there.
 pub fn remove(path: &Path) -> io::Result<()> {
     carry_out(Operation::Remove { path }, || std::fs::remove_file(path))
+}
+
+/// Removes a directory with all that is in it.
+///
+/// # Errors
+/// A part may be left.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    carry_out(Operation::RemoveTree { path }, || std::fs::remove_dir_all(path))
 }
 
 /// Puts the names in a directory on the disk.

@@ -244,7 +244,7 @@ impl State {
             Operation::Rename { from, to } => {
                 self.change_name(NameChange::Moved { from: self.relative(from), to: self.relative(to) });
             }
-            Operation::Remove { path } => {
+            Operation::Remove { path } | Operation::RemoveTree { path } => {
                 self.change_name(NameChange::Removed { path: self.relative(path) });
             }
             Operation::SyncDirectory { path } => {
@@ -254,7 +254,11 @@ impl State {
                     .partition(|change| change.is_in(&directory));
                 self.pending = pending;
                 let synced: Vec<NameChange> = synced;
-                synced.iter().for_each(|change| change.apply(&mut self.durable_names));
+                for change in &synced {
+                    change.apply(&mut self.durable_names);
+                    // What was done below a directory is done below its new name.
+                    self.pending.iter_mut().for_each(|pending| pending.follow(change));
+                }
             }
         }
     }
@@ -441,7 +445,7 @@ impl NameChange {
     fn is_in(&self, directory: &Path) -> bool {
         let path = match self {
             Self::Made { path, .. } | Self::Removed { path } => path,
-            // All of the node's renames stay within their directory, but for `reseed`'s.
+            // All of the node's renames stay within their directory, but for `reseed`'s, which syncs where they lead.
             Self::Moved { to, .. } => to,
         };
         path.parent() == Some(directory)
@@ -453,14 +457,34 @@ impl NameChange {
                 names.insert(path.clone(), *entry);
             }
             Self::Moved { from, to } => {
-                if let Some(entry) = names.remove(from) {
-                    names.insert(to.clone(), entry);
-                }
+                let moved: Vec<_> = names.extract_if(.., |path, _| path.starts_with(from)).collect();
+                names.extend(moved.into_iter().map(|(path, entry)| (moved_path(&path, from, to), entry)));
             }
-            Self::Removed { path } => {
-                names.remove(path);
+            Self::Removed { path: removed } => names.retain(|path, _| !path.starts_with(removed)),
+        }
+    }
+
+    /// A directory that this change was made in has another name.
+    fn follow(&mut self, moved: &Self) {
+        let Self::Moved { from, to } = moved else { return };
+        let (one, other) = match self {
+            Self::Made { path, .. } | Self::Removed { path } => (path, None),
+            Self::Moved { from, to } => (from, Some(to)),
+        };
+        for path in std::iter::once(one).chain(other) {
+            if path != from && path.starts_with(from) {
+                *path = moved_path(path, from, to);
             }
         }
+    }
+}
+
+/// The path of what is at `path`, in or at `from`, when that is renamed.
+fn moved_path(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    match path.strip_prefix(from) {
+        Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
+        Ok(rest) => to.join(rest),
+        Err(_) => path.to_owned(),
     }
 }
 
