@@ -259,9 +259,14 @@ impl History {
     /// # Errors
     /// [`HistoryError`] when the files are not what the catalog says; nothing is changed then.
     pub fn recover_log(&mut self) -> Result<Option<OpenedLog>, HistoryError> {
-        let Some(recording_id) = self.log_recording_id()? else { return Ok(None) };
-        self.complete_first_term(recording_id)?;
+        let Some(recording_id) = self.log_recording_id()? else {
+            self.withdraw_lost_sets()?;
+            return Ok(None);
+        };
+        // In an archive that has not even the log, everything is left as it is.
         let geometry = geometry_of(self.descriptor(recording_id)?)?;
+        self.complete_first_term(recording_id)?;
+        self.withdraw_lost_sets()?;
         let mut durability = DurabilityFile::open_in_boot(&self.durability_path, self.boot.clone())?;
         let trust = durability.trust(recording_id, geometry.start_position());
         // An orderly end said where the frames end, and so did the last sync: a file that ends below is damaged.

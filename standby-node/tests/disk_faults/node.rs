@@ -85,8 +85,9 @@ impl<'a> Node<'a> {
             module_position: cluster.start_position,
             _directory: directory,
         };
+        let recovered = node.history.recover_log().map_err(words)?;
         node.check_sets(promises);
-        if let Some(log) = node.history.recover_log().map_err(words)? {
+        if let Some(log) = recovered {
             let position = log.writer.recorded_position();
             assert!(
                 position >= promises.durable_position,

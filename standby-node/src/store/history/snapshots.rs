@@ -15,6 +15,7 @@ use consensus_tap::wire::TermLength;
 
 use super::{History, HistoryError, RecordingPlace, active_descriptor, geometry_of};
 use crate::store::ControlFileSync;
+use crate::store::purge::recordings_of;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::recording_writer::RecordingWriter;
 use crate::store::segment::{SegmentError, remove_recording};
@@ -200,6 +201,25 @@ impl History {
     /// [`HistoryError::Store`].
     pub fn invalidate_snapshot_set(&mut self, set: &SnapshotSet) -> Result<(), HistoryError> {
         Ok(self.recording_log.withdraw_snapshot_set(set)?)
+    }
+
+    /// Marks sets as none to start from that name recordings which the archive does not have. A set that was given up
+    /// comes back so: its recordings were withdrawn on the disk, and a power cut undid that of its rows.
+    pub(super) fn withdraw_lost_sets(&mut self) -> Result<(), HistoryError> {
+        for set in self.snapshot_sets_as_found() {
+            let lost =
+                recordings_of(&set).find(|recording_id| self.catalog.descriptor(*recording_id).is_none());
+            if let Some(recording_id) = lost {
+                let log_position = set.log_position;
+                tracing::warn!(
+                    log_position,
+                    recording_id,
+                    "a snapshot set names a recording that is not here"
+                );
+                self.recording_log.withdraw_snapshot_set(&set)?;
+            }
+        }
+        Ok(())
     }
 
     /// Where a leadership term begins in the log, if it has its row.
