@@ -26,6 +26,8 @@ use consensus_tap::codec::snapshot::{
     ClientSession, ClusterSession, ConsensusModule, PendingMessageTracker, ServiceCounters, SnapshotMark,
     SnapshotMarker, Timer,
 };
+use consensus_tap::codec::standby::StandbyBeacon;
+use consensus_tap::file::activation::{Activation, ActivationPhase, ActivationRecord};
 use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::catalog::{Descriptor, Header, RecordState};
 use consensus_tap::file::cluster_mark::ClusterMark;
@@ -156,6 +158,38 @@ fn files() {
     write("archive_mark", "header", &archive_mark.encode().expect("a mark")[..512]);
     let cluster_mark = ClusterMark { service_name: "audit".to_owned(), ..Default::default() };
     write("cluster_mark", "header", &cluster_mark.encode().expect("a mark")[..512]);
+    let activation = Activation {
+        record: Some(ActivationRecord {
+            phase: ActivationPhase::Leading,
+            leadership_term_id: 17,
+            base_log_position: 4096,
+            claim_id: 5,
+            log_recording_id: 3,
+            forced_checks: 9,
+            time_ms: 1,
+            cluster_members: "0,a:1,b:1,c:1,d:1,e:1".to_owned(),
+        }),
+        grant: Some((101, 7)),
+    };
+    write("activation", "leading", &activation.encode());
+    write("activation", "none", &Activation::default().encode());
+    let mut beacon = Vec::new();
+    StandbyBeacon {
+        member_id: 100,
+        state: 3,
+        incarnation: 1,
+        sequence: 9,
+        leadership_term_id: 17,
+        log_position: 4096,
+        claim_id: 5,
+        grant_claim_id: 7,
+        grant_member_id: 101,
+        cluster_id: 0,
+        reserved: 0,
+        encoded_credentials: Secret(b"u:p"),
+    }
+    .encode(&mut beacon);
+    write("standby_beacon", "claiming", &beacon);
     write("node_state", "fresh", &NodeState::encode_new(CandidateTerm::default()));
 
     let mut region = vec![0; 256];

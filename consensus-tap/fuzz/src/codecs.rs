@@ -8,6 +8,7 @@ use consensus_tap::codec::consensus::{ConsensusMessage, parse_cluster_members, p
 use consensus_tap::codec::log::LogEvent;
 use consensus_tap::codec::session::{EgressMessage, IngressMessage};
 use consensus_tap::codec::snapshot::SnapshotMessage;
+use consensus_tap::codec::standby::StandbyBeacon;
 
 /// Whatever `decode` makes of `bytes` it must make of their encoding by `encode`, which leaves its output empty
 /// where there is nothing to encode.
@@ -54,6 +55,11 @@ pub fn consensus_message(bytes: &[u8]) {
         M::ChallengeResponse(message) => message.encode(out),
         M::Unknown(_) => {},
     );
+}
+
+/// What standbys say to each other.
+pub fn standby_beacon(bytes: &[u8]) {
+    same_again!(StandbyBeacon::parse, bytes, out, message => message.encode(out));
 }
 
 /// Stream 102.

@@ -1,5 +1,6 @@
 //! Files of Aeron: whatever a file holds, the answer is a value, or an error that names an offset within reach.
 
+use consensus_tap::file::activation::Activation;
 use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::catalog::{Catalog, RecordState};
 use consensus_tap::file::cluster_mark::ClusterMark;
@@ -101,6 +102,14 @@ pub fn node_state(bytes: &[u8]) {
             store(&mut image, &state.edits(state.candidate_term));
             assert_eq!(NodeState::parse(&image), Ok(state));
         }
+        Err(error) => within(&error, bytes),
+    }
+}
+
+/// `activation.dat`.
+pub fn activation(bytes: &[u8]) {
+    match Activation::decode(bytes) {
+        Ok(activation) => assert_eq!(Activation::decode(&activation.encode()), Ok(activation)),
         Err(error) => within(&error, bytes),
     }
 }

@@ -81,6 +81,8 @@ targets! {
     archive_mark: "file/archive_mark.rs";
     cluster_mark: "file/cluster_mark.rs";
     node_state: "file/node_state.rs";
+    activation: "file/activation.rs";
+    standby_beacon: "codec/standby.rs";
     error_log: "file/error_log.rs";
     cnc: "file/cnc.rs";
     segment: "file/segment.rs";

@@ -1,4 +1,5 @@
-//! SBE messages, one file a family: cluster log, consensus, snapshot, session, archive control.
+//! SBE messages, one file a family: cluster log, consensus, snapshot, session, archive control, and standbys
+//! among themselves.
 
 pub mod archive_control;
 pub mod consensus;
@@ -7,3 +8,4 @@ pub mod message;
 pub mod sbe;
 pub mod session;
 pub mod snapshot;
+pub mod standby;

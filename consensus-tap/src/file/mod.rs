@@ -5,6 +5,7 @@
 //! little endian. Every parser is total: a file that is not what it should be gives a [`FormatError`] that
 //! names the file offset, what was expected there and what was found.
 
+pub mod activation;
 pub mod archive_mark;
 pub mod catalog;
 pub mod cluster_mark;

@@ -57,7 +57,7 @@ pub const STANDBY_STATE: i32 = 220;
 pub const STANDBY_ERRORS: i32 = 221;
 /// Heartbeat responses that the standby sent.
 pub const STANDBY_HEARTBEAT_RESPONSES: i32 = 222;
-/// The standby's toggle: INACTIVE 0, NEUTRAL 1, SNAPSHOT 2, ACTIVATE 3.
+/// The standby's toggle: INACTIVE 0, NEUTRAL 1, SNAPSHOT 2, ACTIVATE 3, DRY_RUN 4.
 pub const STANDBY_CONTROL_TOGGLE: i32 = 223;
 /// State of the change from standby to active, and how the last request ended.
 pub const TRANSITION_STATE: i32 = 224;
@@ -100,6 +100,10 @@ pub const TOGGLE_INACTIVE: i64 = 0;
 pub const TOGGLE_NEUTRAL: i64 = 1;
 /// Value of [`STANDBY_CONTROL_TOGGLE`]: take a snapshot.
 pub const TOGGLE_SNAPSHOT: i64 = 2;
+/// Value of [`STANDBY_CONTROL_TOGGLE`]: lead.
+pub const TOGGLE_ACTIVATE: i64 = 3;
+/// Value of [`STANDBY_CONTROL_TOGGLE`]: say what [`TOGGLE_ACTIVATE`] would do.
+pub const TOGGLE_DRY_RUN: i64 = 4;
 
 /// A kind of counter: its type id, its name in labels, and what its value counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
