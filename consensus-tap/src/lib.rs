@@ -3,8 +3,8 @@
 //! No socket, file, clock or thread is touched here (the crate's `clippy.toml` holds it to that), so one
 //! seed can replay a bad night. Dependencies within the crate point one way:
 //! `wire, codec, channel <- transport <- image, publication <- endpoint <- archive <- tap, serving, client`,
-//! `wire, codec <- log <- module`, and `endpoint, module <- leader`; `authentication`, `authorisation`, `file` and
-//! `random` stand alone.
+//! `wire, codec <- log <- module`, `endpoint, module <- leader`, and `tap <- transition <- serving`;
+//! `authentication`, `authorisation`, `file` and `random` stand alone.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -24,5 +24,6 @@ pub mod publication;
 mod random;
 pub mod serving;
 pub mod tap;
+pub mod transition;
 pub mod transport;
 pub mod wire;

@@ -1,0 +1,130 @@
+//! The other standbys: what they last said, and the promise that at most one of us leads.
+//!
+//! Everybody tells everybody the same thing over and over, a [`Beacon`]: how it stands, the claim that it
+//! makes, the claim that it has granted. So nothing is lost with a datagram, and a node that restarts knows
+//! where it is when it has heard everybody once.
+//!
+//! - A claim is open while its beacon names it. It is *held* once every other standby has granted it.
+//! - A grant is on the disk before it is told, and lasts until its claim is withdrawn: its owner says, in a
+//!   later beacon, that it claims nothing, or something else. Who has granted does not claim.
+//! - Of two open claims that of the smaller member id wins; a held one never yields.
+
+use super::state::TransitionState;
+
+/// No claim.
+pub const NO_CLAIM: i64 = 0;
+
+/// What a standby says of itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Beacon {
+    /// Who says it.
+    pub member_id: i32,
+    /// How it stands.
+    pub state: TransitionState,
+    /// Of all beacons of one member the one with the greater incarnation, then sequence, is the later one.
+    pub incarnation: i64,
+    /// See `incarnation`.
+    pub sequence: i64,
+    /// The newest leadership term that it knows, -1 for none. Of an active one: its own.
+    pub leadership_term_id: i64,
+    /// Where its log ends, -1 without one.
+    pub log_position: i64,
+    /// Its claim, [`NO_CLAIM`] for none.
+    pub claim_id: i64,
+    /// What it has granted.
+    pub grant: Option<Grant>,
+}
+
+/// A promise to stay a standby, for as long as a claim lasts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Grant {
+    /// Who claims.
+    pub member_id: i32,
+    /// Its claim.
+    pub claim_id: i64,
+}
+
+/// What is known of the others.
+#[derive(Debug)]
+pub(super) struct Peers {
+    own_member_id: i32,
+    contact_timeout_ns: u64,
+    known: Vec<Peer>,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) member_id: i32,
+    heard_ns: u64,
+    beacon: Option<Beacon>,
+}
+
+impl Peers {
+    pub(super) fn new(own_member_id: i32, member_ids: &[i32], contact_timeout_ns: u64) -> Self {
+        let known = member_ids.iter().map(|id| Peer { member_id: *id, heard_ns: 0, beacon: None });
+        Self { own_member_id, contact_timeout_ns, known: known.collect() }
+    }
+
+    /// Takes what a standby said. Returns false for one that is not of ours, and for what is older than what
+    /// is known.
+    pub(super) fn on_beacon(&mut self, beacon: &Beacon, now_ns: u64) -> bool {
+        let Some(peer) = self.known.iter_mut().find(|peer| peer.member_id == beacon.member_id) else {
+            return false;
+        };
+        let order = |beacon: &Beacon| (beacon.incarnation, beacon.sequence);
+        if peer.beacon.as_ref().is_some_and(|known| order(known) >= order(beacon)) {
+            return false;
+        }
+        peer.beacon = Some(*beacon);
+        peer.heard_ns = now_ns;
+        true
+    }
+
+    /// Place of this node among all standbys, by id.
+    pub(super) fn own_place(&self) -> i64 {
+        self.known.iter().filter(|peer| peer.member_id < self.own_member_id).count() as i64
+    }
+
+    /// The newest term that any of them ever told of.
+    pub(super) fn newest_term_id(&self) -> i64 {
+        self.known
+            .iter()
+            .filter_map(|peer| peer.beacon)
+            .map(|beacon| beacon.leadership_term_id)
+            .max()
+            .unwrap_or(-1)
+    }
+
+    /// What those say that were heard of a moment ago.
+    pub(super) fn in_contact(&self, now_ns: u64) -> impl Iterator<Item = &Beacon> {
+        self.known.iter().filter_map(move |peer| peer.contact(now_ns, self.contact_timeout_ns))
+    }
+
+    /// Those that were not.
+    pub(super) fn out_of_contact(&self, now_ns: u64) -> impl Iterator<Item = i32> {
+        let is_out = move |peer: &&Peer| peer.contact(now_ns, self.contact_timeout_ns).is_none();
+        self.known.iter().filter(is_out).map(|peer| peer.member_id)
+    }
+
+    pub(super) fn is_in_contact(&self, member_id: i32, now_ns: u64) -> bool {
+        self.in_contact(now_ns).any(|beacon| beacon.member_id == member_id)
+    }
+
+    /// The one whose log reaches farthest beyond `log_position`.
+    pub(super) fn ahead_of(&self, log_position: i64, now_ns: u64) -> Option<&Beacon> {
+        let farthest = self.in_contact(now_ns).max_by_key(|beacon| beacon.log_position);
+        farthest.filter(|beacon| beacon.log_position > log_position)
+    }
+
+    /// Whether all that can be heard have granted a claim of ours.
+    pub(super) fn have_granted(&self, claim_id: i64, now_ns: u64) -> bool {
+        let granted = Some(Grant { member_id: self.own_member_id, claim_id });
+        self.in_contact(now_ns).all(|beacon| beacon.grant == granted)
+    }
+}
+
+impl Peer {
+    fn contact(&self, now_ns: u64, timeout_ns: u64) -> Option<&Beacon> {
+        self.beacon.as_ref().filter(|_| now_ns.saturating_sub(self.heard_ns) < timeout_ns)
+    }
+}

@@ -1,0 +1,137 @@
+//! Two standbys whose cluster is gone, step by step.
+
+use consensus_tap::transition::{Check, ForcedChecks, TransitionState};
+
+use super::node::MS;
+use super::world::{STEP_NS, World};
+
+const FIRST: usize = 0;
+const SECOND: usize = 1;
+const SETTLED_NS: u64 = 8_000 * MS;
+
+/// How many steps the first standby takes from the flag to leading when nothing disturbs it.
+pub(crate) fn steps_of_an_activation() -> u64 {
+    let mut world = World::quiet();
+    assert!(world.flag(FIRST, ForcedChecks::NONE));
+    for steps in 0..1_000 {
+        if world.state(FIRST) == Some(TransitionState::Active) {
+            return steps;
+        }
+        world.step();
+    }
+    panic!("the first standby does not lead after five seconds: {world:#?}");
+}
+
+fn after_steps(steps: u64) -> World {
+    let mut world = World::quiet();
+    assert!(world.flag(FIRST, ForcedChecks::NONE));
+    world.run_until(world.now_ns + steps * STEP_NS);
+    world
+}
+
+/// Nobody is left to tell a node that was restarted how far the log had reached.
+fn without_a_source() -> ForcedChecks {
+    ForcedChecks::NONE.with(Check::PositionUnknown)
+}
+
+fn settle(world: &mut World) {
+    world.run_until(world.now_ns + SETTLED_NS);
+}
+
+fn assert_that_one_leads(world: &World, what: &str) {
+    let leading = world.leading();
+    assert_eq!(leading.len(), 1, "{what}: {world:#?}");
+    let follower = 1 - leading[0].0;
+    // Whoever does not lead follows who does, from its own end.
+    let follows = world.nodes[follower].running.as_ref().is_some_and(|running| {
+        running.transition.state() == TransitionState::Following
+            && running.source == Some(world.nodes[leading[0].0].id)
+    });
+    assert!(follows, "{what}: {world:#?}");
+}
+
+pub(crate) fn second_is_flagged(step: u64) {
+    let mut world = after_steps(step);
+    world.flag(SECOND, ForcedChecks::NONE);
+    settle(&mut world);
+    assert_that_one_leads(&world, &format!("second flagged at step {step}"));
+}
+
+pub(crate) fn second_is_killed_and_restarted(step: u64) {
+    let mut world = after_steps(step);
+    world.kill(SECOND, 200 * MS);
+    settle(&mut world);
+    assert_that_one_leads(&world, &format!("second killed at step {step}"));
+}
+
+pub(crate) fn second_is_killed_and_flagged_after_its_restart(step: u64) {
+    let mut world = after_steps(step);
+    world.kill(SECOND, 200 * MS);
+    world.run_until(world.now_ns + 400 * MS);
+    world.flag(SECOND, without_a_source());
+    settle(&mut world);
+    assert_that_one_leads(&world, &format!("second killed at step {step}, then flagged"));
+}
+
+/// Before the decision it follows again, after it it leads again by itself.
+pub(crate) fn first_is_killed_and_restarted(step: u64) {
+    let mut world = after_steps(step);
+    world.kill(FIRST, 300 * MS);
+    let had_decided = world.nodes[FIRST].disk.led.is_some();
+    settle(&mut world);
+    let leads = world.leading().iter().any(|(index, serving)| *index == FIRST && serving.was_resumed);
+    assert_eq!(leads, had_decided, "first killed at step {step}: {world:#?}");
+    if !had_decided {
+        assert_eq!(world.state(FIRST), Some(TransitionState::Following));
+        assert!(world.flag(FIRST, without_a_source()));
+        settle(&mut world);
+        assert_that_one_leads(&world, &format!("first killed at step {step}, then flagged again"));
+    }
+}
+
+/// Whatever the second has promised it keeps until the first is back.
+pub(crate) fn first_is_killed_and_second_is_flagged(step: u64) {
+    let mut world = after_steps(step);
+    world.kill(FIRST, 4_000 * MS);
+    world.run_until(world.now_ns + 1_500 * MS);
+    world.flag(SECOND, ForcedChecks::NONE);
+    world.run_until(world.now_ns + 2_000 * MS);
+    assert!(world.leading().is_empty(), "step {step}: nobody leads without having asked the other");
+    settle(&mut world);
+    if world.leading().is_empty() {
+        assert!(world.flag(SECOND, ForcedChecks::NONE));
+        settle(&mut world);
+    }
+    assert_that_one_leads(&world, &format!("first killed at step {step}, second flagged"));
+}
+
+pub(crate) fn both_are_flagged(skew_steps: u64) {
+    let mut world = after_steps(skew_steps);
+    world.flag(SECOND, ForcedChecks::NONE);
+    settle(&mut world);
+    assert_that_one_leads(&world, &format!("both flagged, {skew_steps} steps apart"));
+    // The other way round: who has the greater id first.
+    let mut world = World::quiet();
+    world.flag(SECOND, ForcedChecks::NONE);
+    world.run_until(world.now_ns + skew_steps * STEP_NS);
+    world.flag(FIRST, ForcedChecks::NONE);
+    settle(&mut world);
+    assert_that_one_leads(&world, &format!("both flagged, the second {skew_steps} steps before"));
+}
+
+pub(crate) fn forced_apart() {
+    let mut world = World::quiet();
+    world.cut.push((FIRST, SECOND));
+    world.run_until(world.now_ns + 1_500 * MS);
+    let forced = ForcedChecks::NONE.with(Check::StandbyUnreachable);
+    world.flag(FIRST, forced);
+    world.flag(SECOND, forced);
+    world.run_until(world.now_ns + 1_000 * MS);
+    assert_eq!(world.leading().len(), 2, "operators said so: {world:#?}");
+    world.cut.clear();
+    world.run_until(world.now_ns + 1_000 * MS);
+    let leading = world.leading();
+    assert_eq!(leading.len(), 1);
+    assert_eq!(leading[0].0, SECOND, "its place among standbys gives it the newer term");
+    assert!(world.nodes[FIRST].disk.led.is_some_and(|led| led.is_fenced));
+}

@@ -1,0 +1,74 @@
+//! Standbys that are told to lead while their cluster dies, they crash, and the network fails them, in
+//! virtual time. One seed decides everything.
+//!
+//! Faults come first; then everything heals, and what operators ask for must come to an end.
+//! `STANDBY_SIM_SEEDS` sets how many seeds run (1,000 if not set), `STANDBY_SIM_SEED` runs one and prints a
+//! line per event.
+
+#[path = "transport/rng.rs"]
+#[expect(dead_code, reason = "other simulations need more of it")]
+mod rng;
+mod transition;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use transition::scenarios;
+use transition::world::{Seen, World};
+
+#[test]
+fn of_standbys_that_hear_each_other_one_leads_and_nothing_is_served_that_a_crash_would_forget() {
+    if let Some(seed) = number_from_environment("STANDBY_SIM_SEED") {
+        World::random(seed, true).run();
+        return;
+    }
+    let seed_count = number_from_environment("STANDBY_SIM_SEEDS").unwrap_or(1000);
+    let mut seen = Seen::default();
+    for seed in 0..seed_count {
+        match catch_unwind(AssertUnwindSafe(|| World::random(seed, false).run())) {
+            Ok(world) => seen.add(&world.seen),
+            Err(failure) => {
+                eprintln!("seed {seed} failed; STANDBY_SIM_SEED={seed} runs it alone, with a trace");
+                std::panic::resume_unwind(failure);
+            }
+        }
+    }
+    println!("{seen:#?}");
+    if seed_count >= 100 {
+        seen.assert_that_all_happened();
+    }
+}
+
+#[test]
+fn the_second_standby_may_be_flagged_killed_and_restarted_at_every_step_of_the_first() {
+    let step_count = scenarios::steps_of_an_activation();
+    assert!(step_count > 10, "an activation took {step_count} steps");
+    for step in 0..step_count + 5 {
+        scenarios::second_is_flagged(step);
+        scenarios::second_is_killed_and_restarted(step);
+        scenarios::second_is_killed_and_flagged_after_its_restart(step);
+    }
+}
+
+#[test]
+fn the_first_standby_may_be_killed_at_every_step_and_the_second_flagged_meanwhile() {
+    for step in 0..scenarios::steps_of_an_activation() + 5 {
+        scenarios::first_is_killed_and_restarted(step);
+        scenarios::first_is_killed_and_second_is_flagged(step);
+    }
+}
+
+#[test]
+fn of_two_that_are_flagged_at_once_one_wins_and_the_other_follows() {
+    for skew_steps in 0..scenarios::steps_of_an_activation() {
+        scenarios::both_are_flagged(skew_steps);
+    }
+}
+
+#[test]
+fn two_that_were_forced_apart_are_one_soon_after_they_meet() {
+    scenarios::forced_apart();
+}
+
+fn number_from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
