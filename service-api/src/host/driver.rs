@@ -64,27 +64,22 @@ impl<S: ClusteredService> ServiceDriver<S> {
 impl<S: ClusteredService, E: Egress + 'static> ServiceDriver<S, E> {
     /// A driver that is yet to be started.
     pub fn new(service: S, egress: E, member_id: MemberId, service_id: ServiceId) -> Self {
-        let StartPoint { log_position, leadership_term_id, timestamp, time_unit } = StartPoint::FRESH;
         Self {
             service,
-            state: HostState {
-                member_id,
-                service_id,
-                role: Role::Follower,
-                callback: Callback::LogEvent,
-                time: timestamp,
-                time_unit,
-                log_position,
-                leadership_term_id,
-                sessions: SessionTable::default(),
-                emissions: RefCell::new(Emissions::new()),
-                scratch: RefCell::new(Vec::new()),
-                emissions_full: Cell::new(false),
-            },
+            state: HostState::new(member_id, service_id),
             egress: RefCell::new(egress),
             is_started: false,
             unknown_close_count: 0,
         }
+    }
+
+    /// Begins anew with another instance of the service, as after [`new`](Self::new): for one that could not be
+    /// started. The way to clients stays.
+    pub fn renew(&mut self, service: S) {
+        self.service = service;
+        self.state = HostState::new(self.state.member_id, self.state.service_id);
+        self.is_started = false;
+        self.unknown_close_count = 0;
     }
 
     /// Puts a session of a snapshot into the table. The service is not told; it sees it in `on_start`.
@@ -420,6 +415,24 @@ pub(crate) struct HostState {
 }
 
 impl HostState {
+    fn new(member_id: MemberId, service_id: ServiceId) -> Self {
+        let StartPoint { log_position, leadership_term_id, timestamp, time_unit } = StartPoint::FRESH;
+        Self {
+            member_id,
+            service_id,
+            role: Role::Follower,
+            callback: Callback::LogEvent,
+            time: timestamp,
+            time_unit,
+            log_position,
+            leadership_term_id,
+            sessions: SessionTable::default(),
+            emissions: RefCell::new(Emissions::new()),
+            scratch: RefCell::new(Vec::new()),
+            emissions_full: Cell::new(false),
+        }
+    }
+
     #[inline]
     pub(crate) fn check_log_event(&self) -> Result<(), ClusterError> {
         if self.callback == Callback::LogEvent {
