@@ -1,7 +1,8 @@
 //! The ring between the receiver and one reader of the log: where the log ends now.
 //!
 //! Bytes never travel here. A ring that is full loses nothing: the next end that fits stands for those that did
-//! not, so a slow reader never holds the receiver up. A mark for a snapshot is not lost either: it waits for room.
+//! not, so a slow reader never holds the receiver up. Marks, for a snapshot or for the node's taking the lead, are not
+//! lost either: they wait for room.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -15,12 +16,15 @@ pub struct LogEnd {
     /// Take a snapshot at the first message boundary at or behind this position, which no earlier end lay beyond: so
     /// no reader has passed it.
     pub snapshot_mark: Option<i64>,
+    /// This node leads from this position on, which no earlier end lay beyond. It is where frames end; of a message that
+    /// began before and never ended, nothing counts.
+    pub leads_from: Option<i64>,
 }
 
 impl LogEnd {
     /// An end without a mark.
     pub const fn at(position: i64, received_ns: u64) -> Self {
-        Self { position, received_ns, snapshot_mark: None }
+        Self { position, received_ns, snapshot_mark: None, leads_from: None }
     }
 
     /// Before anything was told.
@@ -30,7 +34,8 @@ impl LogEnd {
 /// Makes the two ends of a ring.
 pub fn log_ring(capacity: usize) -> (LogSender, LogReceiver) {
     let (producer, consumer) = RingBuffer::new(capacity);
-    (LogSender { producer, sent_position: i64::MIN, mark: None }, LogReceiver { consumer })
+    let sender = LogSender { producer, sent_position: i64::MIN, mark: None, leads_from: None };
+    (sender, LogReceiver { consumer })
 }
 
 /// The receiver's end.
@@ -40,21 +45,29 @@ pub struct LogSender {
     sent_position: i64,
     /// A mark that the reader has not been told of.
     mark: Option<i64>,
+    /// That the node leads from here on, of which the reader has not been told.
+    leads_from: Option<i64>,
 }
 
 impl LogSender {
     /// Tells the reader of a new end, now if the ring has room, else with a later one. Returns 1 if it was told.
     #[inline]
     pub fn advance(&mut self, end: LogEnd) -> usize {
-        if end.position <= self.sent_position && self.mark.is_none() {
+        if end.position <= self.sent_position && self.mark.is_none() && self.leads_from.is_none() {
             return 0;
         }
-        if self.producer.push(LogEnd { snapshot_mark: self.mark, ..end }).is_err() {
+        let marked = LogEnd { snapshot_mark: self.mark, leads_from: self.leads_from, ..end };
+        if self.producer.push(marked).is_err() {
             return 0;
         }
         self.sent_position = end.position;
-        self.mark = None;
+        (self.mark, self.leads_from) = (None, None);
         1
+    }
+
+    /// Whether the reader was told that the log ends at `position`, or behind.
+    pub fn is_told(&self, position: i64) -> bool {
+        self.sent_position >= position
     }
 
     /// Puts a mark on the next end that is told, which must not be before `position`: an end that says nothing new will
@@ -66,6 +79,15 @@ impl LogSender {
     pub fn mark_snapshot(&mut self, position: i64) {
         assert!(position >= self.sent_position, "the reader may have passed {position}");
         self.mark = Some(position);
+    }
+
+    /// Tells the reader, with the next end, that this node leads from `position` on: where the log ends now.
+    ///
+    /// # Panics
+    /// When the reader was told of an end beyond `position`.
+    pub fn lead_from(&mut self, position: i64) {
+        assert!(position >= self.sent_position, "the reader may have passed {position}");
+        self.leads_from = Some(position);
     }
 }
 
@@ -143,6 +165,21 @@ mod tests {
         assert_eq!(receiver.poll(), Some(end(32)));
         sender.advance(end(96));
         assert_eq!(receiver.poll(), Some(marked(96, 64)));
+    }
+
+    #[test]
+    fn that_the_node_leads_is_told_once_beside_a_mark_and_though_the_log_has_not_grown() {
+        let (mut sender, mut receiver) = log_ring(1);
+        sender.advance(end(32));
+        sender.mark_snapshot(64);
+        sender.lead_from(96);
+        assert_eq!(sender.advance(end(96)), 0, "the ring is full");
+        assert_eq!(receiver.poll(), Some(end(32)));
+        assert_eq!(sender.advance(end(160)), 1);
+        assert_eq!(receiver.poll(), Some(LogEnd { leads_from: Some(96), ..marked(160, 64) }));
+        sender.lead_from(160);
+        assert_eq!((sender.advance(end(160)), sender.advance(end(160))), (1, 0));
+        assert_eq!(receiver.poll(), Some(LogEnd { leads_from: Some(160), ..end(160) }));
     }
 
     #[test]

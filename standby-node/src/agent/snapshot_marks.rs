@@ -18,6 +18,8 @@ const ONE_FRAME: usize = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotMarks {
     on_ordinary: bool,
+    /// Behind this position the log is ours, and so are the snapshots that it asks for.
+    leads_from: i64,
     mark: Option<i64>,
     is_due: bool,
 }
@@ -25,7 +27,7 @@ pub struct SnapshotMarks {
 impl SnapshotMarks {
     /// Nothing is asked for. `on_ordinary`: also take part in the snapshots that members take for themselves.
     pub fn new(on_ordinary: bool) -> Self {
-        Self { on_ordinary, mark: None, is_due: false }
+        Self { on_ordinary, leads_from: i64::MAX, mark: None, is_due: false }
     }
 
     /// The receiver told of an end.
@@ -34,13 +36,17 @@ impl SnapshotMarks {
         if end.snapshot_mark.is_some() {
             self.mark = end.snapshot_mark;
         }
+        if let Some(position) = end.leads_from {
+            self.leads_from = position;
+        }
     }
 
     /// An action was read. Where it asks for a snapshot the reader is to stop behind it.
     pub fn on_action(&mut self, action: &ClusterActionRequest) -> ControlFlow<()> {
         let for_standbys = action.flags & ClusterActionRequest::STANDBY_SNAPSHOT != 0;
+        let takes_ordinary = self.on_ordinary || action.log_position > self.leads_from;
         let is_asked = action.action == ClusterAction::Snapshot
-            && (for_standbys || (action.flags == 0 && self.on_ordinary));
+            && (for_standbys || (action.flags == 0 && takes_ordinary));
         self.is_due |= is_asked;
         if is_asked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -101,6 +107,15 @@ mod tests {
             let suspend = ClusterActionRequest { action: ClusterAction::Suspend, ..action(1) };
             assert!(marks.on_action(&suspend).is_continue() && !marks.take_due(128));
         }
+    }
+
+    #[test]
+    fn a_node_that_leads_takes_the_ordinary_snapshots_that_it_asked_for_itself() {
+        let mut marks = SnapshotMarks::new(false);
+        marks.on_log_end(&LogEnd { leads_from: Some(640), ..LogEnd::at(640, 0) });
+        let ordinary_at = |log_position| ClusterActionRequest { log_position, ..action(0) };
+        assert!(marks.on_action(&ordinary_at(640)).is_continue(), "the last of the leader before");
+        assert!(marks.on_action(&ordinary_at(832)).is_break() && marks.take_due(832));
     }
 
     /// A log of messages in 1 to 4 fragments, with padding at the end of each term.
