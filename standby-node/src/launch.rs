@@ -4,24 +4,30 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use consensus_tap::archive::Recording;
 use consensus_tap::archive::server::ArchiveServerConfig;
+use consensus_tap::authentication::AcceptAll;
+use consensus_tap::authorisation::DenyAll;
 use consensus_tap::channel::HostPort;
 use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::cluster_mark::ClusterMark;
 use consensus_tap::file::cnc::counters as kind;
+use consensus_tap::file::node_state;
+use consensus_tap::leader::LeaderConfig;
 use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::serving::{AnnouncerConfig, ConsensusServerConfig, Serving, ServingConfig};
 use consensus_tap::tap::Tap;
 use rtrb::RingBuffer;
-use service_api::host::ServiceDriver;
-use service_api::{ClusteredService, MemberId, ServiceError, ServiceId, StatusFields};
+use service_api::{ClusteredService, ServiceError, ServiceId, StatusFields};
 
 use crate::agent::Agent;
 use crate::agent::archive::Archive;
 use crate::agent::backlog::Backlog;
 use crate::agent::conductor::{
-    Conductor, ConductorRings, Downstream, Following, ModuleStateRequest, Retention,
+    Conductor, ConductorRings, Downstream, Following, LeadRings, LeaderIdentity, Leadership,
+    ModuleStateRequest, Retention, StopWish, member_entry,
 };
+use crate::agent::leading::{Leading, LeadingParts};
 use crate::agent::receiver::Receiver;
 use crate::agent::replica_module::ReplicaModule;
 use crate::agent::runner::RunnerError;
@@ -30,16 +36,18 @@ use crate::agent::snapshot::Snapshot;
 use crate::agent::snapshot_control::SnapshotControl;
 use crate::agent::snapshot_schedule::SnapshotSchedule;
 use crate::agent::storage::{SocketFamilies, Storage};
+use crate::agent::syncer::Syncer;
 use crate::announcing::Announcing;
 use crate::config::{Layout, NodeConfig, SERVICES_MAX};
 use crate::net::Offload;
 use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
-use crate::service_set::{MakeService, NewService, ServiceSet};
+use crate::service_set::{MakeService, NewService, ServiceSet, SetRole};
 use crate::signs_of_life::SignsOfLife;
 use crate::standing::StandingKeeper;
 use crate::starting::Starting;
 use crate::status::{
-    ArchiveGauges, BackupSchedule, CycleGauges, FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges,
+    ArchiveGauges, BackupSchedule, CycleGauges, FiguresError, LeadingGauges, ReceiverGauges, RoleGauges,
+    ServiceGauges, SnapshotGauges,
 };
 use crate::store::cnc::{CncError, CncFile, CncSettings};
 use crate::store::counters::CountersFull;
@@ -47,11 +55,17 @@ use crate::store::directory::NodeDirectory;
 use crate::store::history::{History, HistoryError};
 use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
 use crate::store::standby_snapshots::StandbySnapshots;
+use crate::store::sync_watch::SyncWatch;
 use crate::store::{StoreError, SyncLevel};
 use crate::sys::affinity::{self, AffinityError};
 use crate::sys::clock;
 use crate::sys::uring::UringUnavailable;
-use crate::topology::{Agents, CONTROL_RING_CAPACITY, CYCLE_THRESHOLD, Cycles, Threads};
+use crate::topology::{
+    Agents, CONTROL_RING_CAPACITY, CYCLE_THRESHOLD, Cycles, EGRESS_BACKLOG_LENGTH_MAX, Threads,
+};
+
+/// Stream of a cluster's log, as in Aeron.
+const LOG_STREAM_ID: i32 = 100;
 
 /// A running node. [`stop`](Self::stop) ends it in order and says how it went; dropping it ends it as well and waits
 /// for that, so that its directory is free for another afterwards.
@@ -60,6 +74,7 @@ pub struct NodeHandle {
     threads: Threads,
     aeron_dir: PathBuf,
     module_states: mpsc::Sender<ModuleStateRequest>,
+    stop: StopWish,
     /// Held so that no other node runs in the directory: until the threads have ended, for fields are dropped in order.
     _directory: NodeDirectory,
 }
@@ -157,6 +172,10 @@ pub fn launch(
         NetworkSocket::open("archive_endpoint", &config.archive_endpoint.to_string(), buffers)?;
     let archive_addr = archive_socket.local_addr();
     let archive_io = config.network.open(archive_socket, Offload::default())?;
+    let ingress_socket =
+        NetworkSocket::open("ingress_endpoint", &config.leading.ingress_endpoint.to_string(), buffers)?;
+    let ingress_addr = ingress_socket.local_addr();
+    let ingress_io = config.network.open(ingress_socket, Offload::default())?;
     let archive_id = i64::from(config.member_id);
     let level = config.file_sync_level;
     let history = History::open(&directory, level)?;
@@ -207,6 +226,11 @@ pub fn launch(
     let (job_producer, job_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (reply_producer, reply_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (order_producer, order_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (lead_command_producer, lead_command_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (lead_request_producer, lead_request_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
+    let (lead_ended_producer, lead_ended_consumer) = RingBuffer::new(1);
+    let (synced_log_producer, synced_log_consumer) = RingBuffer::new(1);
+    let (sync_failure_producer, sync_failure_consumer) = RingBuffer::new(1);
     let (news_producer, news_consumer) = RingBuffer::new(CONTROL_RING_CAPACITY);
     let (state_sender, state_receiver) = mpsc::channel();
 
@@ -216,7 +240,7 @@ pub fn launch(
     let mut first = Vec::new();
     for (service_id, mut service) in (0..).zip(services) {
         let mut figures = StatusFields::new();
-        service.driver.status(&mut figures);
+        service.service.status(&mut figures);
         let name = &config.services[usize::from(service_id)];
         let gauges = ServiceGauges::allocate(&mut counters, config.cluster_id, service_id, name, &figures)?;
         applied_positions.push(gauges.applied_position.clone());
@@ -234,13 +258,14 @@ pub fn launch(
     let snapshot_gauges = SnapshotGauges::allocate(&mut counters, config.cluster_id)?;
     let has_replica = config.snapshots.mode == SnapshotMode::Replica && !config.services.is_empty();
     let module_stop_max_ns = Some(snapshot_gauges.module_stop_max_ns.clone());
-    let mut set = ServiceSet::assemble(&config, &make, first, !has_replica, module_stop_max_ns);
+    let mut set =
+        ServiceSet::assemble(&config, &make, first, SetRole::First, !has_replica, module_stop_max_ns);
     let mut replica: Vec<Box<dyn Agent + Send>> = Vec::new();
     let mut replica_module = None;
     if has_replica {
         let mut services = new_services(&config, &make)?;
         services.iter_mut().for_each(|service| service.name.insert_str(0, "replica-"));
-        let second = ServiceSet::assemble(&config, &make, services, true, None);
+        let second = ServiceSet::assemble(&config, &make, services, SetRole::Replica, true, None);
         let (start_producer, start_consumer) = RingBuffer::new(1);
         replica_module = Some(start_producer);
         // A composite closes in reverse order: the services, then the module behind them.
@@ -265,6 +290,8 @@ pub fn launch(
         .transpose()?;
     let durable_position = counters.allocate_kind(&kind::DURABLE_POSITION, config.cluster_id, None)?;
     let sync_interval = (level == SyncLevel::None).then_some(config.sync_interval);
+    let sync_watch = SyncWatch::default();
+    let durable = (level != SyncLevel::None).then(|| sync_watch.clone());
 
     let endpoint = config.served_endpoint(archive_addr.port());
     let serving = ServingConfig {
@@ -285,7 +312,7 @@ pub fn launch(
             ..ConsensusServerConfig::default()
         },
         announcer: AnnouncerConfig {
-            endpoint,
+            endpoint: endpoint.clone(),
             consensus_stream_id: config.tap.consensus_stream_id,
             credentials: config.tap.cluster_credentials.clone(),
             seed: entropy(),
@@ -308,6 +335,51 @@ pub fn launch(
         CycleGauges::allocate_for_standby(&mut counters, config.cluster_id, CYCLE_THRESHOLD)?;
     let archive_gauges = ArchiveGauges::allocate(&mut counters, archive_id, config.cluster_id)?;
 
+    let ingress_endpoint = config.told_endpoint(&config.leading.ingress_endpoint, ingress_addr.port());
+    let leading_parts = LeadingParts {
+        config: LeaderConfig {
+            member_id: config.member_id,
+            ingress_stream_id: config.leading.ingress_stream_id,
+            ingress_endpoint: ingress_endpoint.clone(),
+            session_timeout_ns: config.leading.session_timeout_ns,
+            leader_heartbeat_timeout_ns: config.leading.leader_heartbeat_timeout_ns,
+            session_count_max: config.leading.session_count_max,
+            egress_term_length: config.leading.egress_term_length.bytes(),
+            egress_backlog_length_max: EGRESS_BACKLOG_LENGTH_MAX,
+            seed: entropy(),
+            ..LeaderConfig::default()
+        },
+        authenticator: Box::new(AcceptAll),
+        authorisation: Box::new(DenyAll),
+        receiver_id: entropy() as i64,
+        egress: set.egress,
+        durable: durable.clone(),
+        gauges: LeadingGauges::allocate(&mut counters, config.cluster_id, gauges.log_gauges())?,
+    };
+    let (leadership_term_id, leader_member_id) = gauges.term_gauges();
+    let role_gauges =
+        RoleGauges::allocate(&mut counters, config.cluster_id, leadership_term_id, leader_member_id)?;
+    let stop = StopWish::default();
+    let leadership = Leadership::new(
+        LeaderIdentity {
+            member_id: config.member_id,
+            cluster_id: config.cluster_id,
+            app_version: config.app_version,
+            member_entry: member_entry(config.member_id, &ingress_endpoint, &endpoint),
+            durable,
+            node_state: directory.cluster().join(node_state::FILE_NAME),
+            bootstrap: config.leading.bootstrap.then(|| bootstrap_log(&config, &ingress_endpoint)),
+        },
+        LeadRings {
+            commands: Backlog::new(lead_command_producer),
+            requests: lead_request_consumer,
+            ended: lead_ended_consumer,
+        },
+        role_gauges,
+        counters,
+        stop.clone(),
+    );
+
     let agents = Agents {
         archive: Box::new(Archive::new(
             serving,
@@ -323,6 +395,13 @@ pub fn launch(
             request_producer,
             set.log_senders,
             gauges,
+        )),
+        leading: Box::new(Leading::new(
+            ingress_io,
+            leading_parts,
+            lead_command_consumer,
+            lead_request_producer,
+            lead_ended_producer,
         )),
         services: set.agents.into_iter().map(|agent| Box::new(agent) as Box<dyn Agent + Send>).collect(),
         conductor: Box::new(Conductor::new(
@@ -340,6 +419,7 @@ pub fn launch(
                     news_consumer,
                 ),
                 retention: Retention::new(config.retention, durable_position.clone()),
+                leadership,
             },
             life,
             backup,
@@ -351,6 +431,8 @@ pub fn launch(
                 archive_requests: archive_request_consumer,
                 jobs: Backlog::new(job_producer),
                 replies: reply_consumer,
+                synced_logs: synced_log_producer,
+                sync_failures: sync_failure_consumer,
                 replica_module,
                 module_states: state_receiver,
             },
@@ -358,19 +440,25 @@ pub fn launch(
         storage: Box::new(Storage::new(
             job_consumer,
             reply_producer,
-            durable_position,
-            sync_interval,
             SocketFamilies {
                 receiver_is_ipv6: local_addr.is_ipv6(),
                 archive_is_ipv6: archive_addr.is_ipv6(),
+                ingress_is_ipv6: ingress_addr.is_ipv6(),
             },
+        )),
+        syncer: Box::new(Syncer::new(
+            synced_log_consumer,
+            sync_failure_producer,
+            sync_watch,
+            durable_position,
+            sync_interval,
         )),
         snapshot: Box::new(Snapshot::new(set.parts, order_consumer, news_producer)),
         replica,
         cycles: Cycles { standby: standby_cycles, services: service_cycles },
     };
     tracing::info!(
-        dir = %config.dir.display(), %local_addr, %archive_addr, layout = ?config.layout, network = %config.network,
+        dir = %config.dir.display(), %local_addr, %archive_addr, %ingress_addr, layout = ?config.layout, network = %config.network,
         services = config.services.join(","), "started"
     );
     let threads = Threads::start(agents, &config)?;
@@ -378,6 +466,7 @@ pub fn launch(
         threads,
         aeron_dir: config.aeron_dir.clone(),
         module_states: state_sender,
+        stop,
         _directory: directory,
     })
 }
@@ -402,6 +491,12 @@ impl NodeHandle {
         self.threads.any_finished()
     }
 
+    /// Whether an operator has asked the cluster to end, and all that this takes is done: [`stop`](Self::stop) is all
+    /// that is left.
+    pub fn wants_to_stop(&self) -> bool {
+        self.stop.is_wished()
+    }
+
     /// Ends the node in order: the sources are left, what is recorded is applied, files are closed.
     ///
     /// # Errors
@@ -410,12 +505,12 @@ impl NodeHandle {
         self.threads.stop()
     }
 
-    /// Waits until `should_stop` says so or the node fails, looking ten times a second, and ends it.
+    /// Waits until `should_stop` says so, the node wants to stop or it fails, looking ten times a second, and ends it.
     ///
     /// # Errors
     /// As [`stop`](Self::stop).
     pub fn run_until(self, mut should_stop: impl FnMut() -> bool) -> Result<(), RunnerError> {
-        while !should_stop() && !self.has_failed() {
+        while !should_stop() && !self.wants_to_stop() && !self.has_failed() {
             std::thread::sleep(Duration::from_millis(100));
         }
         self.stop()
@@ -433,6 +528,27 @@ fn check_cores(config: &NodeConfig) -> Result<(), LaunchError> {
     })
 }
 
+/// The log that a new cluster begins with, described as the archive of a Java leader describes its own.
+fn bootstrap_log(config: &NodeConfig, ingress: &HostPort) -> Recording {
+    let channel = format!("aeron:udp?term-length={}|alias=log", config.leading.log_term_length.bytes());
+    Recording {
+        recording_id: 0,
+        start_timestamp: 0,
+        stop_timestamp: 0,
+        start_position: 0,
+        stop_position: 0,
+        initial_term_id: 0,
+        segment_file_length: config.leading.log_segment_length(),
+        term_buffer_length: config.leading.log_term_length.bytes(),
+        mtu_length: config.leading.log_mtu,
+        session_id: entropy() as i32,
+        stream_id: LOG_STREAM_ID,
+        stripped_channel: channel.clone(),
+        original_channel: channel,
+        source_identity: ingress.to_string(),
+    }
+}
+
 /// One instance of each configured service, by id, without counters.
 fn new_services(config: &NodeConfig, make: &Arc<MakeService>) -> Result<Vec<NewService>, LaunchError> {
     let new_service = |(service_id, name): (u8, &String)| {
@@ -441,9 +557,7 @@ fn new_services(config: &NodeConfig, make: &Arc<MakeService>) -> Result<Vec<NewS
             name: name.clone(),
             source,
         })?;
-        let driver =
-            ServiceDriver::without_egress(service, MemberId(config.member_id), ServiceId(service_id));
-        Ok(NewService { name: format!("service-{service_id}"), driver, gauges: None })
+        Ok(NewService { name: format!("service-{service_id}"), service, gauges: None })
     };
     (0..).zip(&config.services).map(new_service).collect()
 }

@@ -56,6 +56,11 @@ impl Recordings {
         }
     }
 
+    /// Gives the log's writer away.
+    pub fn take_log(&mut self) -> Option<RecordingWriter> {
+        self.log.take()
+    }
+
     /// Gives the snapshots' writers away.
     pub fn take_snapshots(&mut self) -> Vec<RecordingWriter> {
         std::mem::take(&mut self.snapshots)

@@ -6,18 +6,22 @@ use rtrb::RingBuffer;
 use service_api::host::ServiceDriver;
 use service_api::{ClusteredService, MemberId, ServiceError, ServiceId};
 
+use crate::agent::egress_ring::{EgressLimits, EgressReceiver, egress_ring};
 use crate::agent::emission_ring::emission_ring;
 use crate::agent::log_ring::{LogSender, log_ring};
 use crate::agent::module_follower::{ModuleFollower, ModuleSnapshots};
-use crate::agent::service::{FreshDriver, ServiceAgent, ServiceLinks};
+use crate::agent::service::{FreshService, ServiceAgent, ServiceLinks};
 use crate::agent::service_snapshots::ServiceSnapshots;
 use crate::agent::snapshot_marks::SnapshotMarks;
 use crate::agent::snapshot_part::{PartReceiver, part_ring};
-use crate::config::NodeConfig;
+use crate::config::{Layout, NodeConfig};
 use crate::starting::ServiceLink;
 use crate::status::ServiceGauges;
 use crate::store::counters::Counter;
-use crate::topology::{EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY, ORDER_RING_CAPACITY, PART_RING_CAPACITY};
+use crate::topology::{
+    EGRESS_BACKLOG_LENGTH_MAX, EGRESS_BUFFER_COUNT, EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY,
+    ORDER_RING_CAPACITY, PART_RING_CAPACITY,
+};
 
 /// Makes a fresh instance of the service with an id.
 pub(crate) type MakeService = dyn Fn(u8) -> Result<Box<dyn ClusteredService>, ServiceError> + Send + Sync;
@@ -25,7 +29,7 @@ pub(crate) type MakeService = dyn Fn(u8) -> Result<Box<dyn ClusteredService>, Se
 /// A service that is to run, and its counters if anybody looks at it.
 pub(crate) struct NewService {
     pub(crate) name: String,
-    pub(crate) driver: ServiceDriver<Box<dyn ClusteredService>>,
+    pub(crate) service: Box<dyn ClusteredService>,
     pub(crate) gauges: Option<ServiceGauges>,
 }
 
@@ -41,6 +45,17 @@ pub(crate) struct ServiceSet {
     pub(crate) links: Vec<ServiceLink>,
     /// For the snapshot agent: the services by id, then the follower; empty where the set takes no snapshots.
     pub(crate) parts: Vec<PartReceiver>,
+    /// For whoever leads: the services' replies, by id; nobody looks at those of a replica.
+    pub(crate) egress: Vec<EgressReceiver>,
+}
+
+/// Which of a node's sets it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SetRole {
+    /// The one that clients are answered from.
+    First,
+    /// The one beside it, which is there for snapshots.
+    Replica,
 }
 
 impl ServiceSet {
@@ -50,6 +65,7 @@ impl ServiceSet {
         config: &NodeConfig,
         make: &Arc<MakeService>,
         services: Vec<NewService>,
+        role: SetRole,
         takes_snapshots: bool,
         module_stop_max_ns: Option<Counter>,
     ) -> Self {
@@ -57,7 +73,9 @@ impl ServiceSet {
         let marks = SnapshotMarks::new(config.snapshots.on_ordinary);
         let (mut agents, mut links, mut log_senders) = (Vec::new(), Vec::new(), Vec::new());
         let (mut emission_receivers, mut part_receivers) = (Vec::new(), Vec::new());
-        for (service_id, NewService { name, driver, gauges }) in (0..).zip(services) {
+        let mut egress = Vec::new();
+        let limits = egress_limits(config, services.len());
+        for (service_id, NewService { name, service, gauges }) in (0..).zip(services) {
             let (orders, order_receiver) = RingBuffer::new(ORDER_RING_CAPACITY);
             let (loaded_sender, loaded) = RingBuffer::new(ORDER_RING_CAPACITY);
             let (log_sender, log) = log_ring(LOG_RING_CAPACITY);
@@ -73,10 +91,11 @@ impl ServiceSet {
                     parts,
                 }
             });
+            let (egress_sender, egress_receiver) = egress_ring(EGRESS_BUFFER_COUNT, limits);
+            egress.push(egress_receiver);
+            let driver = ServiceDriver::new(service, egress_sender, member_id, ServiceId(service_id));
             let make = Arc::clone(make);
-            let fresh = FreshDriver(Box::new(move || {
-                Ok(ServiceDriver::without_egress(make(service_id)?, member_id, ServiceId(service_id)))
-            }));
+            let fresh = FreshService(Box::new(move || make(service_id)));
             agents.push(ServiceAgent::new(
                 name,
                 driver,
@@ -88,6 +107,7 @@ impl ServiceSet {
                     emissions,
                     snapshots,
                     gauges,
+                    takes_lead: role == SetRole::First,
                 },
             ));
             links.push(ServiceLink { orders, loaded });
@@ -103,6 +123,16 @@ impl ServiceSet {
             ModuleSnapshots { marks, parts, stop_max_ns: module_stop_max_ns }
         });
         let follower = ModuleFollower::new(log, emission_receivers, snapshots);
-        Self { agents, follower, log_senders, links, parts: part_receivers }
+        Self { agents, follower, log_senders, links, parts: part_receivers, egress }
+    }
+}
+
+/// What services may reply to one session before it is sent never exceeds the half of its backlog that is left when it is
+/// said to be back-pressured: so no reply that was taken is refused later.
+fn egress_limits(config: &NodeConfig, service_count: usize) -> EgressLimits {
+    EgressLimits {
+        message_length_max: config.leading.egress_term_length.message_length_max(),
+        window_length: EGRESS_BACKLOG_LENGTH_MAX / 2 / service_count.max(1),
+        is_shared: config.layout == Layout::Shared,
     }
 }

@@ -18,6 +18,7 @@ pub struct StandingKeeper {
     /// Newest term whose leader is known.
     leadership_term_id: i64,
     is_following: bool,
+    is_leading: bool,
     cluster_members: String,
 }
 
@@ -34,6 +35,7 @@ impl StandingKeeper {
             leader_member_id: NULL_MEMBER_ID,
             leadership_term_id: -1,
             is_following: false,
+            is_leading: false,
             cluster_members: String::new(),
         }
     }
@@ -73,6 +75,16 @@ impl StandingKeeper {
         }
     }
 
+    /// This node leads: it is the cluster's only member, with `member_entry`.
+    pub fn on_leading(&mut self, member_id: i32, leadership_term_id: i64, member_entry: String) {
+        self.chosen = None;
+        self.is_following = false;
+        self.is_leading = true;
+        self.leader_member_id = member_id;
+        self.leadership_term_id = leadership_term_id;
+        self.cluster_members = member_entry;
+    }
+
     /// The member list as the source that is followed sent it last.
     pub fn cluster_members(&self) -> &str {
         &self.cluster_members
@@ -85,6 +97,7 @@ impl StandingKeeper {
             commit_position_counter_id: self.commit_position_counter_id,
             leader_member_id: self.leader_member_id,
             is_following: self.is_following,
+            is_leading: self.is_leading,
             cluster_members: self.cluster_members.clone(),
             snapshot_sets: history.snapshot_sets_as_found(),
         };

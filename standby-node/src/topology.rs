@@ -39,6 +39,10 @@ use crate::status::CycleGauges;
 pub const LOG_RING_CAPACITY: usize = 1024;
 /// Buffers of emissions that go round between a service and the module follower.
 pub const EMISSION_BUFFER_COUNT: usize = 4;
+/// Buffers of replies that go round between a service and the receiver's thread, which leads.
+pub const EGRESS_BUFFER_COUNT: usize = 8;
+/// Bytes of replies that are kept for one client that does not take them; half of it makes services wait.
+pub const EGRESS_BACKLOG_LENGTH_MAX: usize = 16 * 1024 * 1024;
 /// Words of one reader about snapshots; one that is so many ahead of the snapshot agent merges them.
 pub const PART_RING_CAPACITY: usize = 4;
 /// To load and to begin.
@@ -53,6 +57,8 @@ const ARCHIVE_IDLE: IdleStrategy = IdleStrategy::BACKOFF;
 const CONDUCTOR_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
 /// Neither is the disk's.
 const STORAGE_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
+/// Sleeps between two syncs, until somebody who waits for one wakes it.
+const SYNCER_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
 /// Nor is a snapshot, which takes longer by far.
 const SNAPSHOT_IDLE: IdleStrategy = IdleStrategy::Sleep(Duration::from_millis(1));
 /// A replica has to keep up, no more.
@@ -63,6 +69,8 @@ const REPLICA_IDLE: IdleStrategy = IdleStrategy::BACKOFF;
 pub struct Agents {
     /// Drives the tap.
     pub receiver: Box<dyn Agent + Send>,
+    /// Leads, on the receiver's thread.
+    pub leading: Box<dyn Agent + Send>,
     /// Drives what is served to others.
     pub archive: Box<dyn Agent + Send>,
     /// One for each service, by service id.
@@ -71,6 +79,8 @@ pub struct Agents {
     pub conductor: Box<dyn Agent + Send>,
     /// What may block.
     pub storage: Box<dyn Agent + Send>,
+    /// Makes the log durable, and blocks on the disk.
+    pub syncer: Box<dyn Agent + Send>,
     /// Records snapshots, and may block.
     pub snapshot: Box<dyn Agent + Send>,
     /// The second set of services, and the module behind them; empty without one.
@@ -160,11 +170,23 @@ impl Drop for Threads {
 type Stage = Vec<Thread>;
 
 fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
-    let Agents { receiver, archive, services, conductor, storage, snapshot, replica, cycles } = agents;
+    let Agents {
+        receiver,
+        leading,
+        archive,
+        services,
+        conductor,
+        storage,
+        syncer,
+        snapshot,
+        replica,
+        cycles,
+    } = agents;
     let archive = vec![thread(archive, "archive", None, ARCHIVE_IDLE)];
     // Stopped last: a replica may be waiting for the snapshot agent.
     let blocking = vec![
         thread(storage, "storage", None, STORAGE_IDLE),
+        thread(syncer, "syncer", None, SYNCER_IDLE),
         thread(snapshot, "snapshot", None, SNAPSHOT_IDLE),
     ];
     let replica = if replica.is_empty() {
@@ -179,6 +201,8 @@ fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
                 let core = config.service_cores.get(id).copied();
                 measured(thread(service, &format!("service-{id}"), core, config.idle), vec![gauges])
             });
+            // A composite closes in reverse order: who leads has the log that the receiver had.
+            let receiver = Box::new(CompositeAgent::new(vec![receiver, leading]));
             let receiver = thread(receiver, "receiver", config.receiver_core, config.idle);
             vec![
                 archive,
@@ -190,10 +214,10 @@ fn stages(agents: Agents, config: &NodeConfig) -> Vec<Stage> {
             ]
         }
         Layout::Shared => {
-            // A composite closes in reverse order: receiver, services, conductor.
+            // A composite closes in reverse order: who leads, receiver, services, conductor.
             let mut all = vec![conductor];
             all.extend(services);
-            all.push(receiver);
+            all.extend([receiver, leading]);
             let shared =
                 thread(Box::new(CompositeAgent::new(all)), "standby", config.receiver_core, config.idle);
             let mut gauges = cycles.services;

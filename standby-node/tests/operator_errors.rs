@@ -173,6 +173,15 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("snapshot_log_length", "\"7x\""),
     ("snapshot_term_length", "100000"),
     ("retain_snapshots", "0"),
+    ("ingress_endpoint", "\"nowhere\""),
+    ("bootstrap", "\"perhaps\""),
+    ("ingress_stream_id", "2147483648"),
+    ("max_sessions", "70000"),
+    ("session_timeout", "\"0s\""),
+    ("leader_heartbeat_timeout", "\"soon\""),
+    ("log_term_length", "100000"),
+    ("egress_term_length", "100000"),
+    ("log_mtu", "1400"),
     ("audit_ballast", "7"),
 ];
 /// Keys that take any text or path.

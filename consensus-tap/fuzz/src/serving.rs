@@ -180,6 +180,7 @@ fn standing(step: u8) -> Standing {
         commit_position_counter_id: 7,
         leader_member_id: 0,
         is_following: true,
+        is_leading: false,
         cluster_members: "0,i:1,c:1,l:1,u:1,a:1".to_owned(),
         snapshot_sets: vec![set(4096), set(64)],
     }

@@ -190,6 +190,7 @@ impl Tap {
     /// is a log to continue is the recorder's to say; where there is none, the set lets it begin at that position.
     pub fn start(&mut self, snapshot_position: Option<i64>, now_ns: u64) {
         assert!(matches!(self.phase, Phase::Idle), "a tap starts once");
+        assert!(!self.config.consensus_endpoints.is_empty(), "a tap needs at least one consensus endpoint");
         self.fetched_log_position = snapshot_position;
         if let Some(position) = snapshot_position {
             self.watch.on_held(position);

@@ -15,18 +15,21 @@ use recorded_log::RecordedLog;
 use rtrb::RingBuffer;
 use service_api::host::{ServiceDriver, StartPoint};
 use service_api::{ClusteredService, MemberId, ServiceId, StatusFields};
+use standby_node::agent::egress_ring::{EgressLimits, egress_ring};
 use standby_node::agent::emission_ring::emission_ring;
 use standby_node::agent::idle::IdleStrategy;
 use standby_node::agent::log_ring::{LogEnd, LogSender, log_ring};
 use standby_node::agent::runner::{AgentRunner, RunnerConfig, StopFlag};
-use standby_node::agent::service::{FreshDriver, ServiceAgent, ServiceLinks};
+use standby_node::agent::service::{FreshService, ServiceAgent, ServiceLinks};
 use standby_node::service_start::{ServiceOrder, ServiceStart};
 use standby_node::status::ServiceGauges;
 use standby_node::store::cnc::{CncFile, CncSettings};
 use standby_node::store::counters::Counter;
 use standby_node::sys::affinity::{available_cores, pin_current_thread};
 use standby_node::sys::clock::{epoch_ms, monotonic_ns};
-use standby_node::topology::{EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY, ORDER_RING_CAPACITY};
+use standby_node::topology::{
+    EGRESS_BUFFER_COUNT, EMISSION_BUFFER_COUNT, LOG_RING_CAPACITY, ORDER_RING_CAPACITY,
+};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -38,6 +41,10 @@ const RATE: Case = Case {
     peer: "target-10M",
     target: Target::AtLeast(1.0),
 };
+/// Nobody leads here, so nothing is replied.
+const EGRESS_LIMITS: EgressLimits =
+    EgressLimits { message_length_max: 8192, window_length: 8192, is_shared: false };
+
 /// Told beside the rate: a reader names and maps each segment that it comes to. What a following node allocates is
 /// `footprint`'s to say.
 const ALLOCATIONS: Case =
@@ -91,7 +98,8 @@ fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
         ServiceGauges::allocate(&mut counters, 0, 0, "counting", &figures).map_err(BenchError::run)?;
     let applied_position = gauges.applied_position.clone();
 
-    let driver = ServiceDriver::without_egress(service, MemberId(1000), ServiceId(0));
+    let (egress_sender, _egress_receiver) = egress_ring(EGRESS_BUFFER_COUNT, EGRESS_LIMITS);
+    let driver = ServiceDriver::new(service, egress_sender, MemberId(1000), ServiceId(0));
     let (mut orders, order_receiver) = RingBuffer::new(ORDER_RING_CAPACITY);
     let (loaded, _loaded_receiver) = RingBuffer::new(ORDER_RING_CAPACITY);
     let (log_sender, log_receiver) = log_ring(LOG_RING_CAPACITY);
@@ -103,8 +111,9 @@ fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
         emissions: emission_sender,
         snapshots: None,
         gauges: Some(gauges),
+        takes_lead: false,
     };
-    let fresh = FreshDriver(Box::new(|| Err("this service is loaded once".into())));
+    let fresh = FreshService(Box::new(|| Err("this service is loaded once".into())));
     let agent = ServiceAgent::new("service-0", driver, fresh, links);
     let start = ServiceStart {
         point: StartPoint::FRESH,

@@ -2,6 +2,8 @@
 //! of life. It may write files, never wait for a disk or a name.
 
 mod downstream;
+mod leading;
+mod operator;
 mod purging;
 
 use std::net::SocketAddr;
@@ -17,14 +19,17 @@ use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
 use rtrb::{Consumer, Producer};
 
 pub use self::downstream::Downstream;
+pub use self::leading::{BootstrapError, LeadRings, LeaderIdentity, Leadership, StopWish, member_entry};
 pub use self::purging::Retention;
 use super::archive::{ArchiveCommand, ArchiveRequest};
 use super::backlog::Backlog;
 use super::fetched_snapshots::{FetchedSnapshots, RecordedSet};
-use super::module_follower::ModuleFollower;
-use super::receiver::{ReceiverCommand, ReceiverRequest};
+use super::leading::LeadCommand;
+use super::module_follower::{ModuleFollower, ModulePosition};
+use super::receiver::{ReceiverCommand, ReceiverRequest, SealedLog};
 use super::snapshot_control::{SnapshotControl, SnapshotEvent};
-use super::storage::{Asker, ServedLog, StorageJob, StorageReply};
+use super::storage::{Asker, StorageJob, StorageReply};
+use super::syncer::SyncedLog;
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
 use crate::service_start::ModuleStart;
@@ -57,6 +62,10 @@ pub struct ConductorRings {
     pub jobs: Backlog<StorageJob>,
     /// From the storage agent.
     pub replies: Consumer<StorageReply>,
+    /// To the syncer.
+    pub synced_logs: Producer<Box<SyncedLog>>,
+    /// From the syncer, once: why the log cannot be made durable any more.
+    pub sync_failures: Consumer<String>,
     /// To the module follower of the replica, once.
     pub replica_module: Option<Producer<ModuleStart>>,
     /// From whoever holds the node.
@@ -76,17 +85,22 @@ pub struct Following {
     pub snapshots: SnapshotControl,
     /// Lets go of the oldest of them, and of the log before.
     pub retention: Retention,
+    /// Leads, once this node is to.
+    pub leadership: Leadership,
 }
 
 /// The conductor.
 #[derive(Debug)]
 pub struct Conductor {
     history: History,
-    module: ModuleFollower,
+    /// `None` while the leading agent has it.
+    module: Option<ModuleFollower>,
+    module_position: ModulePosition,
     missed_messages: Vec<Counter>,
     starting: Starting,
     snapshots: SnapshotControl,
     retention: Retention,
+    leadership: Leadership,
     life: SignsOfLife,
     /// Where newer snapshots of the members are fetched.
     backup: Option<BackupSchedule>,
@@ -114,14 +128,16 @@ impl Conductor {
         downstream: Downstream,
         rings: ConductorRings,
     ) -> Self {
-        let Following { starting, module, missed_messages, snapshots, retention } = following;
+        let Following { starting, module, missed_messages, snapshots, retention, leadership } = following;
         Self {
             history,
-            module,
+            module_position: module.position(),
+            module: Some(module),
             missed_messages,
             starting,
             snapshots,
             retention,
+            leadership,
             life,
             backup,
             rings,
@@ -142,6 +158,7 @@ impl Conductor {
             ReceiverRequest::SnapshotsRecorded(writers) => self.on_snapshots_recorded(&writers),
             ReceiverRequest::SnapshotMarked { position } => self.snapshots.on_marked(position),
             ReceiverRequest::LogStartMoved => self.on_log_start_moved(),
+            ReceiverRequest::Sealed(log) => self.on_sealed(log),
             ReceiverRequest::SnapshotsDiscarded(writers) => {
                 // The rows go with the next set's first: these writers may be of a set before that one.
                 self.history.discard_snapshots(writers);
@@ -237,7 +254,7 @@ impl Conductor {
     /// Begins to enter the sets that may be entered now.
     fn enter_snapshots(&mut self) {
         while let Some(RecordedSet { rows, recordings, .. }) =
-            self.fetched.take_ready(self.module.log_position())
+            self.fetched.take_ready(self.module_position.get())
         {
             // One of our own may have come first while the members' were on their way; their files go with the next start.
             if self.newest_snapshot().is_none_or(|newest| newest < rows[0].log_position) {
@@ -265,9 +282,12 @@ impl Conductor {
         let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
         self.starting.begin(&self.history, &place)?;
         self.log = Some(place);
-        let served = ServedLog { preparer, syncer, durability, tail_end };
-        self.rings.jobs.push(StorageJob::Serve(Box::new(served)));
-        self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer: Box::new(writer) });
+        self.rings.jobs.push(StorageJob::Serve(Box::new(preparer)));
+        let synced = SyncedLog { syncer, durability, tail_end };
+        self.rings.synced_logs.push(Box::new(synced)).expect("a log is opened once");
+        if let Some(writer) = self.leadership.take_opened(Box::new(writer)) {
+            self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer });
+        }
         self.serve_recordings();
         Ok(())
     }
@@ -303,6 +323,7 @@ impl Conductor {
             Asker::Archive(token) => {
                 self.rings.archive_commands.push(ArchiveCommand::Resolved { token, address });
             }
+            Asker::Leader(token) => self.leadership.command(LeadCommand::Resolved { token, address }),
         }
     }
 
@@ -318,8 +339,9 @@ impl Conductor {
             }
         }
         let mut modules = modules.into_iter();
-        if let Some(ModuleStart { state, log_reader, log_recording }) = modules.next() {
-            self.module.start(state, log_reader, log_recording);
+        if let (Some(module), Some(start)) = (&mut self.module, modules.next()) {
+            let ModuleStart { state, log_reader, log_recording } = start;
+            module.start(state, log_reader, log_recording);
         }
         if let (Some(replica), Some(start)) = (&mut self.rings.replica_module, modules.next()) {
             replica.push(start).expect("a replica is started once");
@@ -330,12 +352,20 @@ impl Conductor {
 
     fn on_snapshot_event(&mut self, event: SnapshotEvent) {
         match event {
+            SnapshotEvent::Mark if self.leadership.is_leading() => {
+                self.leadership.command(LeadCommand::MarkSnapshot);
+            }
             SnapshotEvent::Mark => self.command(ReceiverCommand::MarkSnapshot),
             SnapshotEvent::Published(set) => {
                 self.serve_recordings();
                 self.on_snapshot_published(&set);
             }
-            SnapshotEvent::GivenUp(reason) => self.life.record_error(&reason),
+            SnapshotEvent::GivenUp { log_position, error } => {
+                self.life.record_error(&error);
+                if let Some(log_position) = log_position {
+                    self.on_snapshot_ended(log_position, false);
+                }
+            }
             SnapshotEvent::FetchedPublished(set) => {
                 tracing::info!(position = set.log_position, "snapshots of the members recorded");
                 self.serve_recordings();
@@ -362,6 +392,7 @@ impl Conductor {
         );
         self.downstream.on_snapshot_published(set);
         self.retention.on_snapshot_published(*log_position);
+        self.on_snapshot_ended(*log_position, true);
     }
 
     fn on_reply(&mut self, reply: StorageReply) -> Result<(), AgentError> {
@@ -382,7 +413,6 @@ impl Conductor {
             }
             StorageReply::Replaced(replaced) => self.on_announcements_saved(replaced),
             StorageReply::Purged(purged) => self.on_purged(purged),
-            StorageReply::SyncFailed { reason } => self.fail(reason),
         }
         Ok(())
     }
@@ -399,7 +429,27 @@ impl Conductor {
             self.fail(error.to_string());
         }
         self.downstream.on_leadership_term(leadership_term_id, leader_member_id);
-        self.command(ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id });
+        if !self.leadership.is_leading() {
+            self.command(ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id });
+        }
+        Ok(())
+    }
+
+    /// The receiver has left its source, and the log is ours.
+    fn on_sealed(&mut self, log: Box<SealedLog>) {
+        // Only a node that leads from its start on has asked for that.
+        if self.leadership.take_sealed(log).is_some() {
+            self.fail("the receiver gave the log away, and nobody leads it".to_owned());
+        }
+    }
+
+    /// The log cannot be made durable any more. Who follows stops; who leads must not go on for anybody.
+    fn on_sync_failed(&mut self, reason: String) -> Result<(), AgentError> {
+        if self.leadership.is_leading() {
+            self.life.record_halt(&reason);
+            return Err(reason.into());
+        }
+        self.fail(reason);
         Ok(())
     }
 
@@ -462,6 +512,11 @@ impl Conductor {
     }
 
     fn start(&mut self) -> Result<(), AgentError> {
+        if self.leads_at_start() {
+            self.start_leading()?;
+            self.life.ready()?;
+            return Ok(());
+        }
         if let Some(log) = self.history.recover_log()? {
             let position = log.writer.recorded_position();
             tracing::info!(start = log.place.start_position(), end = position, "log found");
@@ -474,8 +529,9 @@ impl Conductor {
     }
 
     fn follow(&mut self) -> Result<usize, AgentError> {
-        let work = self.module.do_work()?;
-        let terms: Vec<NewLeadershipTermEvent> = self.module.drain_terms().collect();
+        let Some(module) = &mut self.module else { return Ok(0) };
+        let work = module.do_work()?;
+        let terms: Vec<NewLeadershipTermEvent> = module.drain_terms().collect();
         terms.iter().try_for_each(|term| self.on_term(term))?;
         if work > 0 {
             self.show_missed_messages();
@@ -486,7 +542,7 @@ impl Conductor {
     /// The log holds a message of a service once the members' had offered it, which ours does at the same event. So one
     /// that is missed here will always be, even if the numbers agree again later.
     fn show_missed_messages(&mut self) {
-        let Some(state) = self.module.state() else { return };
+        let Some(state) = self.module.as_ref().and_then(|module| module.state()) else { return };
         for (service, counter) in state.services().iter().zip(&self.missed_messages) {
             let missed_count = service.missed_count() as i64;
             if missed_count > counter.get() {
@@ -536,7 +592,12 @@ impl Agent for Conductor {
             self.on_started(started);
             work += 1;
         }
+        if let Ok(reason) = self.rings.sync_failures.pop() {
+            self.on_sync_failed(reason)?;
+            work += 1;
+        }
         work += self.follow()?;
+        work += self.lead_on()?;
         self.enter_snapshots();
         self.query_snapshots();
         let log_end = self.log.as_ref().map_or(0, RecordingPlace::end_position);
@@ -548,8 +609,11 @@ impl Agent for Conductor {
         work += self.tell_others();
         work += self.purge();
         if let Ok(request) = self.rings.module_states.try_recv() {
-            // Who asked may have gone; that is no concern of the node.
-            let _ = request.send(self.module.state().cloned());
+            match &self.module {
+                // Who asked may have gone; that is no concern of the node.
+                Some(module) => drop(request.send(module.state().cloned())),
+                None => self.leadership.command(LeadCommand::ModuleState(request)),
+            }
             work += 1;
         }
         self.rings.commands.flush();
@@ -563,7 +627,12 @@ impl Agent for Conductor {
     }
 
     fn on_close(&mut self) {
-        self.module.close_snapshots();
+        if let Ok(ended) = self.leadership.rings.ended.pop() {
+            self.module = Some(ended.module);
+        }
+        if let Some(module) = &mut self.module {
+            module.close_snapshots();
+        }
         // The services have stopped, so this ends where the slowest of them stands.
         loop {
             match self.follow() {
@@ -580,6 +649,7 @@ impl Agent for Conductor {
         {
             tracing::error!(%error, "could not close the recording of the log");
         }
+        self.leadership.gauges.show_closed();
         self.life.terminate();
     }
 }

@@ -3,9 +3,11 @@
 pub mod archive;
 pub mod backlog;
 pub mod conductor;
+pub mod egress_ring;
 pub mod emission_ring;
 mod fetched_snapshots;
 pub mod idle;
+pub mod leading;
 pub mod log_ring;
 pub mod module_follower;
 pub mod receiver;
@@ -20,6 +22,7 @@ pub mod snapshot_part;
 pub mod snapshot_schedule;
 pub mod snapshot_stream;
 pub mod storage;
+pub mod syncer;
 pub mod throttle;
 
 use std::error::Error;

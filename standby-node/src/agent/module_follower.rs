@@ -4,6 +4,8 @@
 //! follower may pass a position only when every service has.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use consensus_tap::codec::log::{LogEvent, NewLeadershipTermEvent};
 use consensus_tap::log::{LogError, LogReader, PollLimits};
@@ -35,7 +37,22 @@ pub struct ModuleFollower {
     /// Terms that began, for whoever keeps recording.log.
     terms: Vec<NewLeadershipTermEvent>,
     snapshots: Option<ModuleSnapshots>,
+    position: ModulePosition,
 }
+
+/// Where a module follower stands, for other threads.
+#[derive(Clone, Debug)]
+pub struct ModulePosition(Arc<AtomicI64>);
+
+impl ModulePosition {
+    /// Up to where the log was read; `None` before the follower started. Terms that began below are out, or on their way.
+    pub fn get(&self) -> Option<i64> {
+        let position = self.0.load(Ordering::Acquire);
+        (position != NOT_STARTED).then_some(position)
+    }
+}
+
+const NOT_STARTED: i64 = i64::MIN;
 
 /// What the follower needs to take its part of snapshots.
 #[derive(Debug)]
@@ -94,7 +111,15 @@ impl ModuleFollower {
             .into_iter()
             .map(|receiver| ServiceEmissions { receiver, buffer: None, offset: 0 })
             .collect();
-        Self { reading: None, log, end_position: i64::MIN, services, terms: Vec::new(), snapshots }
+        Self {
+            reading: None,
+            log,
+            end_position: i64::MIN,
+            services,
+            terms: Vec::new(),
+            snapshots,
+            position: ModulePosition(Arc::new(AtomicI64::new(NOT_STARTED))),
+        }
     }
 
     /// Begins with a state and the log from its position on. With none, only the terms are taken from the log.
@@ -104,7 +129,18 @@ impl ModuleFollower {
         reader: LogReader,
         recording: RecordingReader,
     ) {
+        self.position.0.store(reader.applied_position(), Ordering::Release);
         self.reading = Some(Reading { state, reader, recording });
+    }
+
+    /// Whether it was given its start.
+    pub fn has_started(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Where it stands, to be asked from any thread.
+    pub fn position(&self) -> ModulePosition {
+        self.position.clone()
     }
 
     /// The state, once started with one.
@@ -112,9 +148,10 @@ impl ModuleFollower {
         self.reading.as_ref()?.state.as_ref()
     }
 
-    /// Up to where the log was read, once started: every term that began below is out.
-    pub fn log_position(&self) -> Option<i64> {
-        self.reading.as_ref().map(|reading| reading.reader.applied_position())
+    /// Up to where the log's frames were read, once started: at the end of the log this may lie behind
+    /// [`Self::position`], where a message is that nobody ended.
+    pub fn read_position(&self) -> Option<i64> {
+        self.reading.as_ref().map(|reading| reading.reader.position())
     }
 
     /// Takes the terms that began since the last call.
@@ -127,7 +164,7 @@ impl ModuleFollower {
     /// # Errors
     /// [`FollowError`]; the state stays where it was and no later call gets farther.
     pub fn do_work(&mut self) -> Result<usize, FollowError> {
-        let Self { reading, services, terms, snapshots, .. } = self;
+        let Self { reading, services, terms, snapshots, position: shared_position, .. } = self;
         let Some(Reading { state, reader, recording }) = reading.as_mut() else { return Ok(0) };
         while let Some(end) = self.log.poll() {
             self.end_position = end.position;
@@ -164,6 +201,7 @@ impl ModuleFollower {
             if let Some(error) = failed {
                 return Err(error);
             }
+            shared_position.0.store(reader.applied_position(), Ordering::Release);
         }
         if let Some(snapshots) = snapshots {
             snapshots.parts.flush();

@@ -18,6 +18,9 @@ const DATAGRAMS_PER_CYCLE_MAX: usize = 128;
 /// Figures for operators change no faster than they can be read.
 const STATUS_INTERVAL_NS: u64 = 10_000_000;
 
+/// How often a receiver that gave the log away looks at its socket.
+const SEALED_INTERVAL_NS: u64 = 1_000_000;
+
 /// Behind by this many bytes, the receiver is catching up: they take the fastest sender some 20 ms, beside which a
 /// wait that gathers datagrams is nothing.
 const CATCH_UP_LENGTH: i64 = 4 * 1024 * 1024;
@@ -68,6 +71,9 @@ pub enum ReceiverCommand {
         /// Where the log begins from now on: a segment's base.
         position: i64,
     },
+    /// Leave the source for good and give the log away, with those who read it. To be answered with
+    /// [`ReceiverRequest::Sealed`].
+    Seal,
     /// The log says that a new leadership term began.
     LeadershipTerm {
         /// The term.
@@ -75,6 +81,17 @@ pub enum ReceiverCommand {
         /// Who leads it.
         leader_member_id: i32,
     },
+}
+
+/// The log that the receiver wrote, and its way to the readers.
+#[derive(Debug)]
+pub struct SealedLog {
+    /// Writes it; `None` where none was open.
+    pub writer: Option<RecordingWriter>,
+    /// In the order of [`Receiver::new`].
+    pub readers: Vec<LogSender>,
+    /// What every reader is told of, or is to be: some may have had no room.
+    pub end: LogEnd,
 }
 
 /// What the receiver asks of the conductor.
@@ -95,6 +112,8 @@ pub enum ReceiverRequest {
     },
     /// The receiver looks at nothing below the log's new start.
     LogStartMoved,
+    /// The source is left, and the log is somebody else's from now on.
+    Sealed(Box<SealedLog>),
     /// Writing a recording failed.
     RecordFailed {
         /// Which one.
@@ -122,6 +141,12 @@ pub struct Receiver<Io> {
     snapshot_marked: Option<i64>,
     /// The conductor has not been told that the log's start has moved.
     log_start_moved: bool,
+    /// The log was given away.
+    is_sealed: bool,
+    /// On its way to the conductor.
+    sealed: Option<Box<SealedLog>>,
+    /// When a receiver without a log looks at its socket next.
+    sealed_due_ns: u64,
     lag: LagTracker,
     /// Whose positions the lag was told.
     lag_source_id: i32,
@@ -153,6 +178,9 @@ impl<Io: DatagramIo> Receiver<Io> {
             end: LogEnd::NONE,
             snapshot_marked: None,
             log_start_moved: false,
+            is_sealed: false,
+            sealed: None,
+            sealed_due_ns: 0,
             lag: LagTracker::default(),
             lag_source_id: -1,
             lag_since_ns: 0,
@@ -182,6 +210,7 @@ impl<Io: DatagramIo> Receiver<Io> {
                 self.recordings.purged_below(position);
                 self.log_start_moved = true;
             }
+            ReceiverCommand::Seal => self.seal(now_ns),
             ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id } => {
                 self.tap.on_leadership_term(leadership_term_id, leader_member_id);
             }
@@ -211,6 +240,18 @@ impl<Io: DatagramIo> Receiver<Io> {
         let position = self.end.position;
         self.readers.iter_mut().for_each(|reader| reader.mark_snapshot(position));
         self.snapshot_marked = Some(position);
+    }
+
+    /// The last that the source sent is published; what is said to it in leaving is sent by the cycles that follow.
+    fn seal(&mut self, now_ns: u64) {
+        self.publish_log(now_ns);
+        self.tap.close(now_ns);
+        self.is_sealed = true;
+        self.sealed = Some(Box::new(SealedLog {
+            writer: self.recordings.take_log(),
+            readers: std::mem::take(&mut self.readers),
+            end: self.end,
+        }));
     }
 
     fn transmit(&mut self, now_ns: u64) -> Result<usize, AgentError> {
@@ -248,6 +289,9 @@ impl<Io: DatagramIo> Receiver<Io> {
         if self.waiting.is_none() && std::mem::take(&mut self.log_start_moved) {
             self.waiting = Some(ReceiverRequest::LogStartMoved);
         }
+        if self.waiting.is_none() {
+            self.waiting = self.sealed.take().map(ReceiverRequest::Sealed);
+        }
         let Some(request) = self.waiting.take() else { return 0 };
         match self.requests.push(request) {
             Ok(()) => 1,
@@ -259,7 +303,8 @@ impl<Io: DatagramIo> Receiver<Io> {
     }
 
     fn show_status(&mut self, now_ns: u64) {
-        if now_ns < self.status_due_ns {
+        // Whoever has the log now shows how it is.
+        if self.is_sealed || now_ns < self.status_due_ns {
             return;
         }
         self.status_due_ns = now_ns + STATUS_INTERVAL_NS;
@@ -296,6 +341,13 @@ impl<Io: DatagramIo> Agent for Receiver<Io> {
         if let Ok(command) = self.commands.pop() {
             self.on_command(command, now_ns);
             work += 1;
+        }
+        if self.is_sealed {
+            // Takes leave of its sources, and nothing else: that must not cost who leads a system call a cycle.
+            if now_ns < self.sealed_due_ns {
+                return Ok(work);
+            }
+            self.sealed_due_ns = now_ns + SEALED_INTERVAL_NS;
         }
         work += self.receive(now_ns)?;
         work += self.publish_log(now_ns);

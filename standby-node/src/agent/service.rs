@@ -8,10 +8,11 @@ use consensus_tap::log::{LogReader, PollLimits};
 use rtrb::{Consumer, Producer};
 use service_api::host::ServiceDriver;
 use service_api::{
-    ClusterSessionId, ClusteredService, LeadershipTermId, LogPosition, MemberId, NewLeadershipTerm,
+    ClusterSessionId, ClusteredService, LeadershipTermId, LogPosition, MemberId, NewLeadershipTerm, Role,
     ServiceError, StatusFields,
 };
 
+use super::egress_ring::EgressSender;
 use super::emission_ring::EmissionSender;
 use super::log_ring::{LogEnd, LogReceiver};
 use super::service_snapshots::ServiceSnapshots;
@@ -30,20 +31,22 @@ const STATUS_INTERVAL_NS: u64 = 50_000_000;
 #[derive(Debug)]
 pub struct ServiceAgent<S> {
     name: String,
-    driver: ServiceDriver<S>,
-    fresh: FreshDriver<S>,
+    driver: ServiceDriver<S, EgressSender>,
+    fresh: FreshService<S>,
     links: ServiceLinks,
     /// What was loaded; nothing of the log is applied before the word to begin.
     loaded: Option<Reading>,
     was_loaded: bool,
     reading: Option<Reading>,
     end: LogEnd,
+    /// Where this node begins to lead, until the service was told.
+    leads_from: Option<i64>,
     status: StatusFields,
     status_due_ns: u64,
 }
 
-/// Makes a driver with a new instance of the service.
-pub struct FreshDriver<S>(pub Box<dyn FnMut() -> Result<ServiceDriver<S>, ServiceError> + Send>);
+/// Makes a new instance of the service.
+pub struct FreshService<S>(pub Box<dyn FnMut() -> Result<S, ServiceError> + Send>);
 
 /// What ties a service agent to the others.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct ServiceLinks {
     pub snapshots: Option<ServiceSnapshots>,
     /// Its counters; `None` for a replica, which nobody looks at.
     pub gauges: Option<ServiceGauges>,
+    /// Whether the service is told when this node leads, and then replies to clients; a replica is not.
+    pub takes_lead: bool,
 }
 
 #[derive(Debug)]
@@ -68,19 +73,19 @@ struct Reading {
     recording: RecordingReader,
 }
 
-impl<S> fmt::Debug for FreshDriver<S> {
+impl<S> fmt::Debug for FreshService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FreshDriver")
+        f.write_str("FreshService")
     }
 }
 
 impl<S: ClusteredService> ServiceAgent<S> {
-    /// An agent that waits for its start. `driver` is the first one, `fresh` makes those that follow if it cannot be
-    /// loaded.
+    /// An agent that waits for its start. `driver` has the first instance of the service, `fresh` makes those that follow
+    /// if it cannot be loaded.
     pub fn new(
         name: impl Into<String>,
-        driver: ServiceDriver<S>,
-        fresh: FreshDriver<S>,
+        driver: ServiceDriver<S, EgressSender>,
+        fresh: FreshService<S>,
         links: ServiceLinks,
     ) -> Self {
         Self {
@@ -92,6 +97,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
             was_loaded: false,
             reading: None,
             end: LogEnd::NONE,
+            leads_from: None,
             status: StatusFields::new(),
             status_due_ns: 0,
         }
@@ -117,7 +123,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
         let ServiceStart { point, snapshot, log_reader, log_recording } = start;
         self.loaded = None;
         if std::mem::replace(&mut self.was_loaded, true) {
-            self.driver = (self.fresh.0)()?;
+            self.driver.renew((self.fresh.0)()?);
         }
         match snapshot {
             Some(mut snapshot) => {
@@ -133,7 +139,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// Applies a batch, and takes a snapshot where one is due behind it. Returns how much was done.
     fn apply(&mut self) -> Result<usize, AgentError> {
         let Some(Reading { reader, recording }) = self.reading.as_mut() else { return Ok(0) };
-        let ServiceLinks { log, snapshots, .. } = &mut self.links;
+        let ServiceLinks { log, snapshots, takes_lead, .. } = &mut self.links;
         let from = reader.position();
         if from >= self.end.position {
             match log.poll() {
@@ -143,12 +149,16 @@ impl<S: ClusteredService> ServiceAgent<S> {
             if let Some(snapshots) = snapshots {
                 snapshots.marks.on_log_end(&self.end);
             }
+            if *takes_lead && self.end.leads_from.is_some() {
+                self.leads_from = self.end.leads_from;
+            }
         }
         let mut read = 0;
         if from < self.end.position {
+            let end = self.leads_from.map_or(self.end.position, |position| position.min(self.end.position));
             let (to, limits) = match snapshots {
-                Some(snapshots) => snapshots.marks.bound(reader, self.end.position, LIMITS),
-                None => (self.end.position, LIMITS),
+                Some(snapshots) => snapshots.marks.bound(reader, end, LIMITS),
+                None => (end, LIMITS),
             };
             let run = recording.frames(from, to)?;
             let driver = &mut self.driver;
@@ -158,6 +168,8 @@ impl<S: ClusteredService> ServiceAgent<S> {
                     failed = Some(error);
                     return ControlFlow::Break(());
                 }
+                // The client need not wait for the rest of the batch.
+                driver.egress_mut().flush();
                 match (event, &mut *snapshots) {
                     (LogEvent::ClusterAction(action), Some(snapshots)) => snapshots.marks.on_action(action),
                     _ => ControlFlow::Continue(()),
@@ -174,7 +186,18 @@ impl<S: ClusteredService> ServiceAgent<S> {
             }
         }
         self.take_snapshot();
+        self.take_lead();
         Ok(read.max(1))
+    }
+
+    /// Tells the service that this node leads, once everything before is applied and nothing behind.
+    fn take_lead(&mut self) {
+        let (Some(reading), Some(position)) = (&self.reading, self.leads_from) else { return };
+        if reading.reader.position() >= position {
+            assert_eq!(reading.reader.position(), position, "the service has passed where this node leads");
+            self.leads_from = None;
+            self.driver.on_role_change(Role::Leader);
+        }
     }
 
     /// Takes this service's part of a snapshot if one is due here.
@@ -233,6 +256,7 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
         if let Some(snapshots) = &mut self.links.snapshots {
             snapshots.parts.flush();
         }
+        work += self.driver.egress_mut().flush();
         work += self.driver.do_background_work(now_ns);
         self.show_status(now_ns);
         Ok(work)
@@ -264,7 +288,7 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
 /// One event of the log, as the service sees it.
 #[inline]
 fn deliver<S: ClusteredService>(
-    driver: &mut ServiceDriver<S>,
+    driver: &mut ServiceDriver<S, EgressSender>,
     event: &LogEvent<'_>,
     position: i64,
 ) -> Result<(), ServiceError> {

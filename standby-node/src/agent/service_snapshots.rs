@@ -6,7 +6,7 @@ use std::str::FromStr;
 use consensus_tap::codec::snapshot::{ClientSession, SERVICE_TYPE_ID, SnapshotMark, SnapshotMarker};
 use serde::Deserialize;
 use service_api::ClusteredService;
-use service_api::host::ServiceDriver;
+use service_api::host::{Egress, ServiceDriver};
 
 use super::snapshot_marks::SnapshotMarks;
 use super::snapshot_part::{PartContent, PartSender, SnapshotPoint};
@@ -66,7 +66,11 @@ pub struct ServiceSnapshots {
 
 impl ServiceSnapshots {
     /// Takes the part at `log_position`, up to which the service has applied everything, or says why there is none.
-    pub fn take<S: ClusteredService>(&mut self, driver: &mut ServiceDriver<S>, log_position: i64) {
+    pub fn take<S: ClusteredService, E: Egress + 'static>(
+        &mut self,
+        driver: &mut ServiceDriver<S, E>,
+        log_position: i64,
+    ) {
         if self.parts.is_busy() {
             self.parts.skip(log_position, "the service's part of the snapshot before is still being written");
             return;
@@ -110,7 +114,11 @@ impl ServiceSnapshots {
     }
 
     /// What the cluster reads of a service's snapshot: marks around the open sessions.
-    fn head<S: ClusteredService>(&self, driver: &ServiceDriver<S>, point: &SnapshotPoint) -> MessageBuffer {
+    fn head<S: ClusteredService, E: Egress + 'static>(
+        &self,
+        driver: &ServiceDriver<S, E>,
+        point: &SnapshotPoint,
+    ) -> MessageBuffer {
         let marker = |mark| SnapshotMarker {
             type_id: SERVICE_TYPE_ID,
             log_position: point.log_position,

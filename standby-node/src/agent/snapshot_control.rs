@@ -30,8 +30,13 @@ pub enum SnapshotEvent {
     Published(SnapshotSet),
     /// The set that was fetched from a member counts.
     FetchedPublished(SnapshotSet),
-    /// A set of our own was given up, in words. The node goes on.
-    GivenUp(String),
+    /// A set of our own was given up. The node goes on.
+    GivenUp {
+        /// Where in the log it was to be; `None` for a request that was none.
+        log_position: Option<i64>,
+        /// In words.
+        error: String,
+    },
     /// The set that was fetched from a member cannot count, in words.
     FetchedFailed(String),
 }
@@ -51,6 +56,8 @@ pub struct SnapshotControl {
     request: Option<Request>,
     /// When the set that the snapshot agent has in hand begun.
     begun_ns: u64,
+    /// The snapshot agent has one in hand.
+    is_writing: bool,
     publication: Option<Publication>,
     /// Written while another one was being published.
     next: VecDeque<Publication>,
@@ -112,6 +119,7 @@ impl SnapshotControl {
             waiting: VecDeque::new(),
             request: None,
             begun_ns: 0,
+            is_writing: false,
             publication: None,
             next: VecDeque::new(),
             events: VecDeque::new(),
@@ -134,6 +142,11 @@ impl SnapshotControl {
     /// Have a snapshot taken at the next message boundary that makes a new one, at most one a minute.
     pub fn request_soon(&mut self) {
         self.schedule.request_soon();
+    }
+
+    /// Whether no set is under way: the next one that is asked for finds every reader free.
+    pub fn is_idle(&self) -> bool {
+        self.request.is_none() && !self.is_writing && self.publication.is_none() && self.next.is_empty()
     }
 
     /// Whether a set that was fetched is yet to count.
@@ -211,7 +224,7 @@ impl SnapshotControl {
             other => {
                 let error =
                     format!("{SNAPSHOT_ERROR} control toggle: {other} is no request that this node knows");
-                self.events.push_back(SnapshotEvent::GivenUp(error));
+                self.events.push_back(SnapshotEvent::GivenUp { log_position: None, error });
                 self.gauges.toggle.set_ordered(TOGGLE_NEUTRAL);
                 return;
             }
@@ -226,11 +239,16 @@ impl SnapshotControl {
         match news {
             SnapshotNews::Begun { log_position } => {
                 self.begun_ns = self.now_ns;
+                self.is_writing = true;
                 let order = self.place(log_position, history);
                 self.order(order);
             }
-            SnapshotNews::Written(written) => self.on_written(written, history),
+            SnapshotNews::Written(written) => {
+                self.is_writing = false;
+                self.on_written(written, history);
+            }
             SnapshotNews::GivenUp { log_position, recording_ids, reason } => {
+                self.is_writing = false;
                 history.withdraw_snapshots(None, &recording_ids);
                 match reason {
                     Some(reason) => self.give_up(log_position, &reason),
@@ -349,7 +367,8 @@ impl SnapshotControl {
         self.gauges.failures.add_ordered(1);
         self.schedule.on_given_up(self.now_ns);
         tracing::warn!(log_position, reason, "standby snapshot given up");
-        self.events.push_back(SnapshotEvent::GivenUp(format!("{SNAPSHOT_ERROR} given up: {reason}")));
+        let error = format!("{SNAPSHOT_ERROR} given up: {reason}");
+        self.events.push_back(SnapshotEvent::GivenUp { log_position: Some(log_position), error });
         self.resolve(log_position, false);
     }
 

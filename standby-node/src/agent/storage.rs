@@ -1,10 +1,9 @@
 //! Whatever may block and must not block anybody else: names to look up, recordings to open, segments to prepare,
-//! syncs, deletions.
+//! snapshots to sync, deletions.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use consensus_tap::channel::HostPort;
 use consensus_tap::codec::consensus::SnapshotEntry;
@@ -15,8 +14,6 @@ use super::backlog::Backlog;
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
 use crate::store::ControlFileSync;
-use crate::store::counters::Counter;
-use crate::store::durability::DurabilityFile;
 use crate::store::history::{OpenedLog, PlannedLog, PlannedSnapshot};
 use crate::store::purge::{Deletions, UnnamedFiles};
 use crate::store::recording_syncer::RecordingSyncer;
@@ -40,8 +37,8 @@ pub enum StorageJob {
         /// What to look up.
         endpoint: HostPort,
     },
-    /// Serve the log's recording from now on.
-    Serve(Box<ServedLog>),
+    /// Prepare the segments of the log's recording from now on.
+    Serve(Box<SegmentPreparer>),
     /// Open the files of a log that the catalog has.
     OpenLog(Box<PlannedLog>),
     /// Create the first file of a member's snapshot.
@@ -79,6 +76,8 @@ pub enum Asker {
     Receiver(u64),
     /// The archive agent.
     Archive(LookupToken),
+    /// Whoever leads.
+    Leader(LookupToken),
 }
 
 /// Which addresses each socket can send to: one family only.
@@ -88,19 +87,8 @@ pub struct SocketFamilies {
     pub receiver_is_ipv6: bool,
     /// Whether the archive's socket is.
     pub archive_is_ipv6: bool,
-}
-
-/// What the log's recording needs of a thread that may block.
-#[derive(Debug)]
-pub struct ServedLog {
-    /// Prepares its segments.
-    pub preparer: SegmentPreparer,
-    /// Makes it durable.
-    pub syncer: RecordingSyncer,
-    /// Remembers how far.
-    pub durability: DurabilityFile,
-    /// Where the files' data ended when they were opened.
-    pub tail_end: i64,
+    /// Whether the socket for clients is.
+    pub ingress_is_ipv6: bool,
 }
 
 /// What the storage agent answers.
@@ -130,11 +118,6 @@ pub enum StorageReply {
     Replaced(Result<(), String>),
     /// A step of a purge is done, with what it deleted; or why not, in words.
     Purged(Result<Deletions, String>),
-    /// The log can no longer be made durable.
-    SyncFailed {
-        /// In words.
-        reason: String,
-    },
 }
 
 /// The storage agent.
@@ -142,13 +125,9 @@ pub enum StorageReply {
 pub struct Storage {
     jobs: Consumer<StorageJob>,
     replies: Backlog<StorageReply>,
-    log: Option<Box<ServedLog>>,
+    log: Option<Box<SegmentPreparer>>,
     /// Sets that are to become durable, oldest first.
     snapshots: VecDeque<Vec<RecordingSyncer>>,
-    durable_position: Counter,
-    /// 0 for "as soon as something is recorded".
-    sync_interval_ns: u64,
-    sync_due_ns: u64,
     families: SocketFamilies,
     /// When a next segment that could not be prepared is tried again.
     prepare_due_ns: u64,
@@ -156,13 +135,10 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// An agent that syncs every `sync_interval`, or at once with `None`. Names are looked up in the asking
-    /// socket's own family.
+    /// An agent that looks names up in the asking socket's own family.
     pub fn new(
         jobs: Consumer<StorageJob>,
         replies: Producer<StorageReply>,
-        durable_position: Counter,
-        sync_interval: Option<Duration>,
         families: SocketFamilies,
     ) -> Self {
         Self {
@@ -170,9 +146,6 @@ impl Storage {
             replies: Backlog::new(replies),
             log: None,
             snapshots: VecDeque::new(),
-            durable_position,
-            sync_interval_ns: sync_interval.map_or(0, |interval| interval.as_nanos() as u64),
-            sync_due_ns: 0,
             families,
             prepare_due_ns: 0,
             failures: Throttle::default(),
@@ -185,11 +158,12 @@ impl Storage {
                 let wants_ipv6 = match asker {
                     Asker::Receiver(_) => self.families.receiver_is_ipv6,
                     Asker::Archive(_) => self.families.archive_is_ipv6,
+                    Asker::Leader(_) => self.families.ingress_is_ipv6,
                 };
                 let address = self.resolve(&endpoint, wants_ipv6, now_ns);
                 self.reply(StorageReply::Resolved { asker, address });
             }
-            StorageJob::Serve(log) => self.log = Some(log),
+            StorageJob::Serve(preparer) => self.log = Some(preparer),
             StorageJob::Replace { path, bytes } => {
                 let replaced = replace_file(&path, &bytes).map_err(|error| error.to_string());
                 self.reply(StorageReply::Replaced(replaced));
@@ -232,7 +206,7 @@ impl Storage {
             return 0;
         }
         let Some(log) = self.log.as_mut() else { return 0 };
-        match log.preparer.do_work() {
+        match log.do_work() {
             Ok(work) => work,
             // The writer, should it come that far, tries for itself and fails for good.
             Err(error) => {
@@ -241,21 +215,6 @@ impl Storage {
                     tracing::error!(%error, repeated, "cannot prepare the next segment of the log");
                 }
                 0
-            }
-        }
-    }
-
-    fn sync(&mut self, now_ns: u64) {
-        let Some(log) = self.log.as_mut() else { return };
-        if now_ns < self.sync_due_ns {
-            return;
-        }
-        self.sync_due_ns = now_ns + self.sync_interval_ns;
-        match log.sync() {
-            Ok(position) => self.durable_position.set_ordered(position),
-            Err(reason) => {
-                self.log = None;
-                self.reply(StorageReply::SyncFailed { reason });
             }
         }
     }
@@ -286,29 +245,6 @@ impl Storage {
     }
 }
 
-impl ServedLog {
-    /// Makes what is recorded durable, and returns how far it is.
-    ///
-    /// # Errors
-    /// Why it could not, in words; the log cannot be made durable any more then.
-    pub fn sync(&mut self) -> Result<i64, String> {
-        self.try_sync().inspect_err(|_| {
-            if let Err(error) = self.durability.distrust() {
-                tracing::warn!(%error, "the next start may trust what this disk has lost");
-            }
-        })
-    }
-
-    fn try_sync(&mut self) -> Result<i64, String> {
-        let position = self.syncer.sync().map_err(|error| error.to_string())?;
-        let recording_id = self.syncer.recording_id();
-        self.durability
-            .mark(recording_id, position, position < self.tail_end)
-            .map_err(|error| error.to_string())?;
-        Ok(position)
-    }
-}
-
 impl Agent for Storage {
     fn name(&self) -> &str {
         "storage"
@@ -322,15 +258,8 @@ impl Agent for Storage {
         }
         work += self.prepare(now_ns);
         work += self.sync_snapshots();
-        self.sync(now_ns);
         self.replies.flush();
         Ok(work)
-    }
-
-    /// A clean end leaves everything on the disk.
-    fn on_close(&mut self) {
-        self.sync_due_ns = 0;
-        self.sync(0);
     }
 }
 
@@ -339,17 +268,14 @@ mod tests {
     use rtrb::RingBuffer;
 
     use super::*;
-    use crate::store::cnc::{CncFile, CncSettings};
 
     #[test]
     fn a_reply_that_finds_no_room_is_given_later_and_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_cnc, counters) = CncFile::create(dir.path(), &CncSettings::default(), 1).unwrap();
         let (mut jobs, job_consumer) = RingBuffer::new(4);
         let (reply_producer, mut replies) = RingBuffer::new(1);
-        let families = SocketFamilies { receiver_is_ipv6: false, archive_is_ipv6: false };
-        let mut storage =
-            Storage::new(job_consumer, reply_producer, counters.system_counter(0), None, families);
+        let families =
+            SocketFamilies { receiver_is_ipv6: false, archive_is_ipv6: false, ingress_is_ipv6: false };
+        let mut storage = Storage::new(job_consumer, reply_producer, families);
         for token in 0..3 {
             let endpoint = "127.0.0.1:9".parse().unwrap();
             jobs.push(StorageJob::Resolve { asker: Asker::Receiver(token), endpoint }).unwrap();

@@ -1,5 +1,6 @@
 //! From flags and file to a checked configuration: every error names the key, the value and the next step.
 
+mod leading;
 mod settings;
 mod values;
 
@@ -16,6 +17,7 @@ use consensus_tap::serving::AllowList;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
 use consensus_tap::wire::TermLength;
 
+pub use self::leading::LeadingConfig;
 pub use self::settings::Settings;
 pub use self::values::{
     AppVersion, Credential, EndpointMapping, FileSyncLevel, Layout, Size, Span, ValueError,
@@ -83,6 +85,8 @@ pub struct NodeConfig {
     pub sync_interval: std::time::Duration,
     /// When and how snapshots are taken.
     pub snapshots: SnapshotConfig,
+    /// How to lead.
+    pub leading: LeadingConfig,
     /// Which snapshots are kept, and with them the log from the oldest of them on; `None`: everything.
     pub retention: Option<RetentionPolicy>,
     /// Ballast of audit services, bytes.
@@ -162,8 +166,9 @@ impl NodeConfig {
     /// # Errors
     /// [`ConfigError`] for the first key that is missing or wrong.
     pub fn new(settings: Settings, core_count: usize) -> Result<Self, ConfigError> {
-        let dir = settings.dir.ok_or_else(|| missing("dir"))?;
-        let host = host(settings.host.ok_or_else(|| missing("host"))?)?;
+        let dir = settings.dir.clone().ok_or_else(|| missing("dir"))?;
+        let host = host(settings.host.clone().ok_or_else(|| missing("host"))?)?;
+        let leading = LeadingConfig::new(&settings, &host)?;
         let services = service_names(settings.service)?;
         let layout =
             settings.layout.unwrap_or(if core_count >= 4 { Layout::Dedicated } else { Layout::Shared });
@@ -188,9 +193,13 @@ impl NodeConfig {
             return Err(value("host", &host.host, problem));
         }
         let member_id = settings.member_id.unwrap_or(100);
+        let consensus_endpoints = match settings.consensus_endpoints {
+            None if leading.bootstrap => Vec::new(),
+            texts => consensus_endpoints(texts)?,
+        };
         let tap = TapConfig {
             member_id,
-            consensus_endpoints: consensus_endpoints(settings.consensus_endpoints)?,
+            consensus_endpoints,
             // Known for sure only when the socket is bound.
             response_endpoint: host.clone(),
             endpoint_map: settings
@@ -267,6 +276,7 @@ impl NodeConfig {
             file_sync_level: settings.file_sync_level.map_or(SyncLevel::None, |level| level.0),
             sync_interval: settings.sync_interval.map_or(std::time::Duration::from_secs(1), |span| span.0),
             snapshots,
+            leading,
             retention: settings
                 .retain_snapshots
                 .map(|count| RetentionPolicy::KeepSnapshots(usize::from(count.get()))),
@@ -279,8 +289,14 @@ impl NodeConfig {
     /// Where others reach what this node serves, once its port is bound: the host that members are told, where all
     /// addresses of this one are.
     pub fn served_endpoint(&self, bound_port: u16) -> HostPort {
-        let told = self.response_endpoint.as_ref().filter(|_| is_everywhere(&self.archive_endpoint));
-        told.unwrap_or(&self.archive_endpoint).with_port(bound_port)
+        self.told_endpoint(&self.archive_endpoint, bound_port)
+    }
+
+    /// Where others reach what is bound at `endpoint`, once its port is bound: the host that members are told, where
+    /// `endpoint` is all addresses of this one.
+    pub fn told_endpoint(&self, endpoint: &HostPort, bound_port: u16) -> HostPort {
+        let told = self.response_endpoint.as_ref().filter(|_| is_everywhere(endpoint));
+        told.unwrap_or(endpoint).with_port(bound_port)
     }
 }
 

@@ -50,6 +50,17 @@ pub struct Settings {
     #[arg(long, value_name = "H:P")]
     pub archive_endpoint: Option<String>,
 
+    /// UDP host:port at which clients reach this node once it leads; bound from the start
+    /// (aeron.cluster.ingress.channel).
+    /// [default: host, with the port after that of the default `archive_endpoint`]
+    #[arg(long, value_name = "H:P")]
+    pub ingress_endpoint: Option<String>,
+
+    /// Begin a cluster of one member, this node, where the directory holds no log yet; no other member is needed then.
+    /// [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub bootstrap: Option<bool>,
+
     /// Endpoint that the cluster names = endpoint that reaches it from here, comma separated.
     #[arg(long, value_name = "H:P=H:P,…", value_delimiter = ',')]
     pub endpoint_map: Option<Vec<EndpointMapping>>,
@@ -247,6 +258,37 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     pub retain_snapshots: Option<NonZeroU16>,
 
+    /// Stream on which clients send (aeron.cluster.ingress.stream.id). [default: 101]
+    #[arg(long, value_name = "ID")]
+    pub ingress_stream_id: Option<i32>,
+
+    /// Most clients at once while this node leads (aeron.cluster.max.sessions). [default: 10]
+    #[arg(long, value_name = "N")]
+    pub max_sessions: Option<NonZeroU16>,
+
+    /// How long a client may be silent while this node leads (aeron.cluster.session.timeout). [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub session_timeout: Option<Span>,
+
+    /// Clients of this node wait twice as long for another leader, unless they are configured otherwise
+    /// (aeron.cluster.leader.heartbeat.timeout). [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub leader_heartbeat_timeout: Option<Span>,
+
+    /// Term length of a log that `bootstrap` creates: a power of two from 64k to 1g. An eighth of it is the longest message
+    /// (term-length of aeron.cluster.log.channel). [default: 64m]
+    #[arg(long, value_name = "SIZE")]
+    pub log_term_length: Option<Size>,
+
+    /// Term length of what goes to one client: a power of two from 64k to 1g. An eighth of it is the longest reply
+    /// (term-length of aeron.cluster.egress.channel). [default: 4m]
+    #[arg(long, value_name = "SIZE")]
+    pub egress_term_length: Option<Size>,
+
+    /// Longest frame of a log that `bootstrap` creates (aeron.mtu.length). [default: 1408]
+    #[arg(long, value_name = "SIZE")]
+    pub log_mtu: Option<Size>,
+
     /// Bytes of ballast in each audit service's state; a multiple of 8. [default: 0]
     #[arg(long, value_name = "SIZE")]
     pub audit_ballast: Option<Size>,
@@ -262,7 +304,7 @@ impl Settings {
     /// These settings, and those of `under` where these are not set.
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
-            dir, service, consensus_endpoints, host, port, response_endpoint, archive_endpoint, endpoint_map, member_id, cluster_id, app_version,
+            dir, service, consensus_endpoints, host, port, response_endpoint, archive_endpoint, ingress_endpoint, bootstrap, endpoint_map, member_id, cluster_id, app_version,
             source_type, routing, replay_start, fetch_snapshots, backup_interval, credentials, challenge_answer, archive_credentials,
             archive_server_credentials, archive_server_challenge_answer, consensus_server_credentials,
             consensus_server_challenge_answer, serve_allow, max_concurrent_replays,
@@ -270,7 +312,8 @@ impl Settings {
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,
             service_cores, idle, network, aeron_dir, snapshot_mode, snapshot_on_ordinary, snapshot_interval,
-            snapshot_log_length, snapshot_term_length, retain_snapshots, audit_ballast,
+            snapshot_log_length, snapshot_term_length, retain_snapshots, ingress_stream_id, max_sessions,
+            session_timeout, leader_heartbeat_timeout, log_term_length, egress_term_length, log_mtu, audit_ballast,
         )
     }
 }

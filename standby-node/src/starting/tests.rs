@@ -8,15 +8,14 @@ use consensus_tap::codec::snapshot::{SERVICE_TYPE_ID, SnapshotMark, SnapshotMark
 use consensus_tap::wire::FrameType;
 use consensus_tap::wire::TermLength;
 use consensus_tap::wire::data::{DataHeader, UNFRAGMENTED};
-use service_api::host::ServiceDriver;
-use service_api::{ClusteredService, MemberId, ServiceId};
+use service_api::ClusteredService;
 
 use super::*;
 use crate::agent::Agent as _;
 use crate::agent::service::ServiceAgent;
 use crate::audit::Audit;
 use crate::config::{NodeConfig, Settings};
-use crate::service_set::{MakeService, NewService, ServiceSet};
+use crate::service_set::{MakeService, NewService, ServiceSet, SetRole};
 use crate::store::SyncLevel;
 use crate::store::directory::NodeDirectory;
 use crate::store::snapshot_recording::{ReservedRecording, SnapshotRecording};
@@ -58,9 +57,9 @@ impl Bench {
             ..Settings::default()
         };
         let config = NodeConfig::new(settings, 2).unwrap();
-        let driver = ServiceDriver::without_egress(make(0).unwrap(), MemberId(100), ServiceId(0));
-        let first = NewService { name: "service-0".to_owned(), driver, gauges: None };
-        let set = ServiceSet::assemble(&config, &make, vec![first], false, None);
+        let service = make(0).unwrap();
+        let first = NewService { name: "service-0".to_owned(), service, gauges: None };
+        let set = ServiceSet::assemble(&config, &make, vec![first], SetRole::First, false, None);
         let starting = Starting::new(app_version, 1, set.links);
         Self { history, log: opened.place, starting, agents: set.agents, instances, dir }
     }

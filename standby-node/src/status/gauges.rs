@@ -5,7 +5,7 @@ use consensus_tap::file::cnc::{KEY_LENGTH_MAX, counters as kind};
 use consensus_tap::tap::TapStatus;
 use service_api::{StatusFields, StatusValue};
 
-use super::{BackupGauges, LagFigures, LagWindow, SocketGauges, SocketRole};
+use super::{BackupGauges, LagFigures, LagWindow, LogGauges, SocketGauges, SocketRole};
 use crate::net::IoCounters;
 use crate::store::counters::{Counter, CountersFull, CountersManager};
 use crate::sys::clock;
@@ -116,6 +116,20 @@ impl ReceiverGauges {
     /// Shows how many segments of the log were not ready in time.
     pub fn show_segments_late(&self, count: u64) {
         self.segments_late.set_ordered(count as i64);
+    }
+
+    /// The counters that whoever leads shows from then on.
+    pub fn log_gauges(&self) -> LogGauges {
+        LogGauges {
+            recorded_position: self.recorded_position.clone(),
+            commit_position: self.commit_position.clone(),
+            segments_late: self.segments_late.clone(),
+        }
+    }
+
+    /// The counters of the term and who leads it, shown by the conductor once this node does.
+    pub fn term_gauges(&self) -> (Counter, Counter) {
+        (self.leadership_term_id.clone(), self.leader_member_id.clone())
     }
 
     /// Id of the counter of the commit position, by which others bound their replays.

@@ -5,6 +5,7 @@ mod backup;
 mod cycle_gauges;
 mod gauges;
 mod lag_window;
+mod leader_gauges;
 mod report;
 mod socket_gauges;
 
@@ -13,6 +14,7 @@ pub use backup::{BackupGauges, BackupSchedule};
 pub use cycle_gauges::CycleGauges;
 pub use gauges::{FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges};
 pub use lag_window::{LagFigures, LagWindow, WINDOW_NS};
+pub use leader_gauges::{LeadingGauges, LogGauges, ModuleState, RoleGauges};
 pub use report::{
     CheckLimits, ServiceReport, SnapshotsReport, SocketsReport, StatusError, StatusReport,
     newest_snapshot_error,

@@ -23,6 +23,8 @@ pub enum SocketRole {
     Receiver = 0,
     /// That of who is served, at `archive_endpoint`.
     Archive = 1,
+    /// That of clients, at `ingress_endpoint`.
+    Ingress = 2,
 }
 
 impl SocketGauges {
@@ -38,6 +40,7 @@ impl SocketGauges {
         let name = match role {
             SocketRole::Receiver => "receiver",
             SocketRole::Archive => "archive",
+            SocketRole::Ingress => "ingress",
         };
         let mut own = |kind: &CounterKind| {
             let label = format!("{} socket={name}", cluster_label(kind.name, cluster_id));

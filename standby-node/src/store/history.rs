@@ -33,6 +33,7 @@ use super::recording_writer::RecordingWriter;
 use super::recovery::{recover, rewrite};
 use super::segment::{SegmentError, highest_recording_id, remove_recording, segment_bases};
 use super::segment_preparer::{SegmentPreparer, segment_pipeline};
+use super::sync_watch::SyncWatch;
 use super::{StoreError, SyncLevel};
 use crate::sys::clock;
 use crate::sys::mapped::Published;
@@ -91,9 +92,19 @@ impl PlannedLog {
         let durable_position = durability.position(recording_id, start_position).min(position);
         durability.mark(recording_id, durable_position, position < tail_end)?;
         let syncer = RecordingSyncer::new(&archive, geometry, writer.published(), durable_position);
-        let place = RecordingPlace { directory: archive, geometry, published: writer.published() };
+        let published = writer.published();
+        let place = RecordingPlace { directory: archive, geometry, published, committed: None };
         Ok(OpenedLog { writer, preparer, syncer, durability, tail_end, place })
     }
+}
+
+/// How the frames of a log are made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LogFrames {
+    /// The longest frame.
+    pub mtu_length: i32,
+    /// Session id of the frames.
+    pub session_id: i32,
 }
 
 /// Where a recording lies and how far it may be read: from it every reader makes its own view.
@@ -102,9 +113,17 @@ pub struct RecordingPlace {
     directory: PathBuf,
     geometry: RecordingGeometry,
     published: Published,
+    /// Of a log that this node leads and that counts only as far as it is durable: how far that is, and where the term
+    /// began, before which everything counts.
+    committed: Option<(SyncWatch, i64)>,
 }
 
 impl RecordingPlace {
+    /// The same place, of which nothing is read beyond what is durable, or beyond `position` where that is more.
+    pub fn as_far_as_durable(&self, watch: SyncWatch, position: i64) -> Self {
+        Self { committed: Some((watch, position)), ..self.clone() }
+    }
+
     /// A reader with mappings of its own.
     pub fn reader(&self) -> RecordingReader {
         RecordingReader::new(&self.directory, self.geometry, self.published.clone())
@@ -136,7 +155,11 @@ impl RecordingPlace {
 
     /// How far the recording may be read.
     pub fn end_position(&self) -> i64 {
-        self.published.position()
+        let published_position = self.published.position();
+        match &self.committed {
+            None => published_position,
+            Some((watch, position)) => watch.durable_position().max(*position).min(published_position),
+        }
     }
 }
 
@@ -374,6 +397,37 @@ impl History {
         PlannedLog { archive: self.archive.clone(), geometry, position, tail_end, durability }
     }
 
+    /// How the frames of the log are made: the longest, and the session that they are of.
+    ///
+    /// # Errors
+    /// [`HistoryError::Unknown`].
+    pub fn log_frames(&self, recording_id: i64) -> Result<LogFrames, HistoryError> {
+        let Descriptor { mtu_length, session_id, .. } = *self.descriptor(recording_id)?;
+        Ok(LogFrames { mtu_length, session_id })
+    }
+
+    /// Enters a term that this node is about to begin as its leader, and those skipped before it. On the disk when this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`HistoryError::Store`] when the row contradicts one that is there, or cannot be written.
+    pub fn begin_leadership_term(
+        &mut self,
+        recording_id: i64,
+        leadership_term_id: i64,
+        term_base_log_position: i64,
+        timestamp: i64,
+    ) -> Result<(), HistoryError> {
+        self.recording_log.ensure_coherent(
+            recording_id,
+            leadership_term_id,
+            term_base_log_position,
+            None,
+            timestamp,
+        )?;
+        Ok(self.recording_log.sync(SyncLevel::All)?)
+    }
+
     /// The newest term of the log.
     pub fn last_term(&self) -> Option<LastTerm> {
         let row = self.recording_log.log().last_term()?;
@@ -449,7 +503,7 @@ impl History {
     }
 
     fn place(&self, geometry: RecordingGeometry, published: Published) -> RecordingPlace {
-        RecordingPlace { directory: self.archive.clone(), geometry, published }
+        RecordingPlace { directory: self.archive.clone(), geometry, published, committed: None }
     }
 
     fn synced_recording_id(&self) -> Result<Option<i64>, HistoryError> {

@@ -26,6 +26,7 @@ pub mod segment;
 pub mod segment_preparer;
 pub mod snapshot_recording;
 pub mod standby_snapshots;
+pub mod sync_watch;
 
 use std::fs::File;
 use std::io;

@@ -5,7 +5,7 @@ use consensus_tap::log::{
     PollLimits, SnapshotError, SnapshotExpectation, SnapshotFault, SnapshotPart, SnapshotReader,
 };
 use consensus_tap::wire::StreamTerms;
-use service_api::host::ServiceDriver;
+use service_api::host::{Egress, ServiceDriver};
 use service_api::{ClusterSessionId, ClusterTimeUnit, ClusteredService, ServiceError};
 
 use super::history::HistoryError;
@@ -70,9 +70,9 @@ impl RecordedSnapshot {
     ///
     /// # Errors
     /// [`LoadError`] where the recording is not a service's snapshot.
-    pub fn restore_sessions<S: ClusteredService>(
+    pub fn restore_sessions<S: ClusteredService, E: Egress + 'static>(
         &mut self,
-        driver: &mut ServiceDriver<S>,
+        driver: &mut ServiceDriver<S, E>,
     ) -> Result<(), LoadError> {
         let mut refused = None;
         let mut time_unit = None;

@@ -21,6 +21,13 @@ pub fn epoch_ms() -> i64 {
         .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Nanoseconds since 1970 in UTC, under the same conditions.
+pub fn epoch_ns() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |elapsed| i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +52,6 @@ mod tests {
     #[test]
     fn epoch_is_in_milliseconds() {
         assert!((1_600_000_000_000..10_000_000_000_000).contains(&epoch_ms()));
+        assert!((epoch_ns() / 1_000_000 - epoch_ms()).abs() < 60_000);
     }
 }

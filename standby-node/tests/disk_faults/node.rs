@@ -6,13 +6,14 @@ use std::path::Path;
 use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::cluster_mark::ClusterMark;
 use consensus_tap::file::recording_log::SnapshotSet;
-use standby_node::agent::storage::ServedLog;
+use standby_node::agent::syncer::SyncedLog;
 use standby_node::store::SyncLevel;
 use standby_node::store::directory::NodeDirectory;
 use standby_node::store::durability::BootId;
 use standby_node::store::history::{History, OpenedLog, RecordingPlace};
 use standby_node::store::mark::{ArchiveMarkFile, ClusterMarkFile};
 use standby_node::store::recording_writer::RecordingWriter;
+use standby_node::store::segment_preparer::SegmentPreparer;
 use standby_node::store::snapshot_recording::WrittenRecording;
 
 use crate::cluster::{Cluster, Frame, SERVICE_COUNT};
@@ -53,7 +54,8 @@ pub(crate) struct Node<'a> {
 
 struct Log {
     writer: RecordingWriter,
-    served: ServedLog,
+    preparer: SegmentPreparer,
+    synced: SyncedLog,
     place: RecordingPlace,
 }
 
@@ -146,8 +148,8 @@ impl<'a> Node<'a> {
         let set = self.history.latest_snapshot_set(SERVICE_COUNT).filter(usable);
         self.module_position = set.map_or(place.start_position(), |set| set.log_position);
         promises.log = true;
-        let served = ServedLog { preparer, syncer, durability, tail_end };
-        self.log = Some(Log { writer, served, place });
+        let synced = SyncedLog { syncer, durability, tail_end };
+        self.log = Some(Log { writer, preparer, synced, place });
     }
 
     /// Records up to `count` frames, in runs as datagrams bring them.
@@ -165,7 +167,7 @@ impl<'a> Node<'a> {
     /// Prepares the next segment, as the storage agent does; what fails is tried again.
     pub(crate) fn prepare(&mut self) {
         if let Some(log) = &mut self.log {
-            let _ = log.served.preparer.do_work();
+            let _ = log.preparer.do_work();
         }
     }
 
@@ -173,8 +175,8 @@ impl<'a> Node<'a> {
     pub(crate) fn sync(&mut self, promises: &mut Promises) -> Result<(), Failure> {
         let Some(log) = &mut self.log else { return Ok(()) };
         // After a sync that failed, the disk may have less than the page cache.
-        promises.durable_position = log.served.sync().inspect_err(|_| promises.is_confirmed = false)?;
-        promises.is_confirmed |= promises.durable_position >= log.served.tail_end;
+        promises.durable_position = log.synced.sync().inspect_err(|_| promises.is_confirmed = false)?;
+        promises.is_confirmed |= promises.durable_position >= log.synced.tail_end;
         Ok(())
     }
 

@@ -105,6 +105,19 @@ pub const TOGGLE_ACTIVATE: i64 = 3;
 /// Value of [`STANDBY_CONTROL_TOGGLE`]: say what [`TOGGLE_ACTIVATE`] would do.
 pub const TOGGLE_DRY_RUN: i64 = 4;
 
+/// Value of [`CLUSTER_CONTROL_TOGGLE`]: take no more of clients.
+pub const CONTROL_SUSPEND: i64 = 2;
+/// Value of [`CLUSTER_CONTROL_TOGGLE`], in place of suspend: go on.
+pub const CONTROL_RESUME: i64 = 3;
+/// Value of [`CLUSTER_CONTROL_TOGGLE`]: take a snapshot.
+pub const CONTROL_SNAPSHOT: i64 = 4;
+/// Value of [`CLUSTER_CONTROL_TOGGLE`]: take a snapshot and stop.
+pub const CONTROL_SHUTDOWN: i64 = 5;
+/// Value of [`CLUSTER_CONTROL_TOGGLE`]: stop.
+pub const CONTROL_ABORT: i64 = 6;
+/// Value of [`CLUSTER_CONTROL_TOGGLE`]: have standbys take a snapshot.
+pub const CONTROL_STANDBY_SNAPSHOT: i64 = 7;
+
 /// A kind of counter: its type id, its name in labels, and what its value counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CounterKind {
@@ -222,6 +235,18 @@ own_counters! {
     DATAGRAMS_MALFORMED = 10052, "Standby datagrams malformed", Count;
     /// Errors that an ICMP message caused, such as a closed port; key: cluster id, socket.
     ICMP_ERRORS = 10053, "Standby ICMP errors", Count;
+    /// Messages of clients that this node has put into the log, as a leader.
+    CLIENT_MESSAGES_APPENDED = 10060, "Standby leader client messages appended", Count;
+    /// Messages of clients that were of another term or of no open session.
+    CLIENT_MESSAGES_IGNORED = 10061, "Standby leader client messages ignored", Count;
+    /// Messages of clients that did not decode, were too long or broke off.
+    CLIENT_MESSAGES_INVALID = 10062, "Standby leader client messages invalid", Count;
+    /// Clients that asked for a session and got none.
+    CLIENTS_REJECTED = 10063, "Standby leader clients rejected", Count;
+    /// Replies that found no client, or no room.
+    REPLIES_REFUSED = 10064, "Standby leader replies refused", Count;
+    /// How often the log took nothing when there was something to append.
+    LOG_FULL = 10065, "Standby leader log full", Count;
 }
 
 /// Type id of the driver's system counters; key: their id.

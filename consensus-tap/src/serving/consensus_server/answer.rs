@@ -19,6 +19,8 @@ pub struct Standing {
     pub leader_member_id: i32,
     /// Whether a source sends us the log now.
     pub is_following: bool,
+    /// Whether we lead: then the member list is our own, with our entry in it.
+    pub is_leading: bool,
     /// The member list as our last source sent it, empty before the first.
     pub cluster_members: String,
     /// Our complete snapshot sets, newest first.
@@ -57,9 +59,12 @@ impl Answers {
         // Standbys above us tell others of a chain that they would be part of. Without a source there is none, and
         // they may well turn to us.
         let with_standbys = standing.is_following;
-        self.members =
+        self.members = if standing.is_leading {
+            Ok(standing.cluster_members.clone())
+        } else {
             list_with_standby(&standing.cluster_members, with_standbys, self.member_id, &self.endpoint)
-                .map_err(|error| format!("{error}: give this standby a member_id of its own"));
+                .map_err(|error| format!("{error}: give this standby a member_id of its own"))
+        };
         self.standing = standing;
     }
 

@@ -51,6 +51,7 @@ fn standing() -> Standing {
         commit_position_counter_id: 44,
         leader_member_id: 1,
         is_following: true,
+        is_leading: false,
         cluster_members: MEMBERS.to_owned(),
         snapshot_sets: vec![set(4096), set(1024)],
     }

@@ -53,6 +53,12 @@ impl Downstream {
         self.is_stale = true;
     }
 
+    /// This node leads, and serves clients: it is the only member.
+    pub(super) fn on_leading(&mut self, member_id: i32, leadership_term_id: i64, member_entry: String) {
+        self.standing.on_leading(member_id, leadership_term_id, member_entry);
+        self.is_stale = true;
+    }
+
     /// What the tap says of its source.
     pub(super) fn on_report(&mut self, report: &TapReport) {
         match report {

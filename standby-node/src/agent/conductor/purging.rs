@@ -11,7 +11,7 @@
 use consensus_tap::file::retention::{Pins, RetentionPolicy};
 use consensus_tap::tap::OVERLAP_LENGTH;
 
-use super::{ArchiveCommand, Conductor, ReceiverCommand, StorageJob};
+use super::{ArchiveCommand, Conductor, LeadCommand, ReceiverCommand, StorageJob};
 use crate::store::ControlFileSync;
 use crate::store::counters::Counter;
 use crate::store::history::{Going, HistoryError, RecordingPlace};
@@ -175,7 +175,7 @@ impl Conductor {
 
     /// What this node itself and the members need.
     fn pins(&self, durable_position: i64) -> Pins {
-        let readers = self.module.log_position().into_iter().chain(self.retention.replica_position);
+        let readers = self.module_position.get().into_iter().chain(self.retention.replica_position);
         let compared_from = durable_position.saturating_sub(OVERLAP_LENGTH);
         Pins {
             log_positions: readers.chain([compared_from]).collect(),
@@ -224,7 +224,11 @@ impl Conductor {
         let position = going.purge.log_start_position;
         self.retention.phase = Phase::MovingStart(going);
         self.serve_recordings();
-        self.command(ReceiverCommand::MoveLogStart { position });
+        if self.leadership.is_leading() {
+            self.leadership.command(LeadCommand::MoveLogStart { position });
+        } else {
+            self.command(ReceiverCommand::MoveLogStart { position });
+        }
     }
 
     /// The receiver looks at nothing any more that goes.

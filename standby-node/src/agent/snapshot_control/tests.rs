@@ -132,7 +132,7 @@ fn a_sync_that_fails_at_any_step_takes_the_set_back_and_the_next_one_counts() {
         (0..good_syncs).for_each(|_| assert_eq!(bench.sync(), []));
         assert!(matches!(bench.order(), Some(SnapshotOrder::Sync(_))));
         let events = bench.tell(SnapshotNews::SyncFailed { reason: "the disk is gone".to_owned() });
-        let [SnapshotEvent::GivenUp(reason)] = &events[..] else { panic!("{events:?}") };
+        let [SnapshotEvent::GivenUp { error: reason, .. }] = &events[..] else { panic!("{events:?}") };
         assert_eq!(reason, "standby snapshot given up: the disk is gone");
         assert!(matches!(bench.order(), Some(SnapshotOrder::Remove(places)) if places.len() == 2));
         assert_eq!((bench.set(), bench.gauges.failures.get()), (None, 1), "after {good_syncs} syncs");
@@ -161,7 +161,9 @@ fn a_set_of_a_term_without_its_row_does_not_count() {
         time_unit: ClusterTimeUnit::Millis,
     };
     let events = bench.tell(SnapshotNews::Written(WrittenSet { point, recordings, places }));
-    assert!(matches!(&events[..], [SnapshotEvent::GivenUp(reason)] if reason.contains("leadership term 3")));
+    assert!(
+        matches!(&events[..], [SnapshotEvent::GivenUp { error: reason, .. }] if reason.contains("leadership term 3"))
+    );
     assert!(matches!(bench.order(), Some(SnapshotOrder::Remove(_))));
 }
 
@@ -232,6 +234,8 @@ fn a_request_that_nobody_knows_is_refused_in_words() {
     let mut bench = by_hand();
     bench.gauges.toggle.set_ordered(9);
     let events = bench.work();
-    assert!(matches!(&events[..], [SnapshotEvent::GivenUp(reason)] if reason.contains(": 9 is no request")));
+    assert!(
+        matches!(&events[..], [SnapshotEvent::GivenUp { error: reason, .. }] if reason.contains(": 9 is no request"))
+    );
     assert_eq!(bench.gauges.toggle.get(), TOGGLE_NEUTRAL);
 }
