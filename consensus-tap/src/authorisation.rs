@@ -1,4 +1,5 @@
-//! Who may ask the cluster for an operator's action: asked with the principal that the authenticator gave a client.
+//! Who may ask the cluster for an operator's action: asked with the principal that the authenticator gave a
+//! client.
 
 use std::fmt;
 

@@ -1,11 +1,11 @@
-//! Clients and the leaders that follow one another on one log, over a bad network, in virtual time. One seed decides
-//! everything: what clients send, when the log is full, how far commit and services are behind, what operators ask,
-//! when leaders die and what of their log survives.
+//! Clients and the leaders that follow one another on one log, over a bad network, in virtual time. One seed
+//! decides everything: what clients send, when the log is full, how far commit and services are behind, what
+//! operators ask, when leaders die and what of their log survives.
 //!
-//! Faults come first; then everything heals, and what must hold is checked: sessions live on, nothing is in the log
-//! twice or out of order, nothing that was sent to the last leader is lost, every reply comes once and in order, every
-//! timer fires once, every message of the service comes back once. `STANDBY_SIM_SEEDS` sets how many seeds run (100 if
-//! not set), `STANDBY_SIM_SEED` runs one.
+//! Faults come first; then everything heals, and what must hold is checked: sessions live on, nothing is in
+//! the log twice or out of order, nothing that was sent to the last leader is lost, every reply comes once
+//! and in order, every timer fires once, every message of the service comes back once. `STANDBY_SIM_SEEDS`
+//! sets how many seeds run (100 if not set), `STANDBY_SIM_SEED` runs one.
 
 mod leader;
 #[path = "transport/network.rs"]

@@ -1,4 +1,5 @@
-//! What clients may send to a leader, while its log takes it or not and operators and services ask for things.
+//! What clients may send to a leader, while its log takes it or not and operators and services ask for
+//! things.
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -26,10 +27,11 @@ const STREAM_COUNT_MAX: usize = 1_024;
 const CONTROL_ACTIONS: [ControlAction; 4] =
     [ControlAction::Suspend, ControlAction::Resume, ControlAction::Snapshot, ControlAction::StandbySnapshot];
 
-/// Messages of an ingress stream in any order, datagrams that no endpoint would send, and what else may happen.
+/// Messages of an ingress stream in any order, datagrams that no endpoint would send, and what else may
+/// happen.
 ///
-/// A step is a byte: below 128 a message follows, as a block; below 160 a datagram; above, time passes, the log fills
-/// up, the operator or a service asks for something, a reply is sent.
+/// A step is a byte: below 128 a message follows, as a block; below 160 a datagram; above, time passes, the
+/// log fills up, the operator or a service asks for something, a reply is sent.
 pub fn leader(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let mut world = World::new();

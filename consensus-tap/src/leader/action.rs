@@ -35,16 +35,16 @@ pub enum LeaderAction {
     },
     /// The term's event is committed: ingress is taken from now on.
     Serving,
-    /// An operator's action, or a client's snapshot, is done as far as it is the leader's: what the log must say of it
-    /// is appended.
+    /// An operator's action, or a client's snapshot, is done as far as it is the leader's: what the log must
+    /// say of it is appended.
     ControlDone {
         /// The action.
         action: ControlAction,
         /// End of the log behind it; of its event, where it has one.
         log_position: i64,
     },
-    /// The end of the log will not move any more, and everything up to it is committed and applied: the node may stop,
-    /// once the snapshot is taken if there is to be one.
+    /// The end of the log will not move any more, and everything up to it is committed and applied: the node
+    /// may stop, once the snapshot is taken if there is to be one.
     Terminated {
         /// End of the log.
         log_position: i64,
@@ -53,8 +53,8 @@ pub enum LeaderAction {
     SessionOpened {
         /// The session.
         cluster_session_id: i64,
-        /// What the client says of itself, and where it is; its response channel while no more is known. As in the label
-        /// of Aeron's counter of a session.
+        /// What the client says of itself, and where it is; its response channel while no more is known. As
+        /// in the label of Aeron's counter of a session.
         client_info: String,
     },
     /// A session was closed in the log.

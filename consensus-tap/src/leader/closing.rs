@@ -126,7 +126,8 @@ impl Leader {
         }
     }
 
-    /// Sends the event that a session's client must hear first, and tells the node whether the client listens.
+    /// Sends the event that a session's client must hear first, and tells the node whether the client
+    /// listens.
     fn tell_session(&mut self, index: usize, commit_position: i64) -> usize {
         let session = self.sessions.at_mut(index);
         let mut work = 0;

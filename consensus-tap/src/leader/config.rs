@@ -16,25 +16,26 @@ pub struct LeaderConfig {
     pub ingress_stream_id: i32,
     /// `host:port` that clients are told to send to.
     pub ingress_endpoint: HostPort,
-    /// A session whose client is silent for this long is closed, in nanoseconds; also how long a client that connects
-    /// may take. 10 s in Aeron (aeron.cluster.session.timeout).
+    /// A session whose client is silent for this long is closed, in nanoseconds; also how long a client that
+    /// connects may take. 10 s in Aeron (aeron.cluster.session.timeout).
     pub session_timeout_ns: u64,
-    /// Nanoseconds without a leader before an election, as clients are told: they wait twice as long for a new leader.
-    /// 10 s in Aeron.
+    /// Nanoseconds without a leader before an election, as clients are told: they wait twice as long for a
+    /// new leader. 10 s in Aeron.
     pub leader_heartbeat_timeout_ns: u64,
     /// The most sessions at once, those included that are about to open. 10 in Aeron.
     pub session_count_max: usize,
     /// Bytes that a client may send ahead of what the log took; see
     /// [`crate::image::SubscriptionParams::receive_window_length`].
     pub ingress_window_length: i32,
-    /// The longest message of a client, in bytes with its header; the log's terms may allow less. What is longer is
-    /// dropped and counted. The default, 2 MiB, is the most that a client sends whose terms are as long as Aeron's.
+    /// The longest message of a client, in bytes with its header; the log's terms may allow less. What is
+    /// longer is dropped and counted. The default, 2 MiB, is the most that a client sends whose terms are as
+    /// long as Aeron's.
     pub ingress_message_length_max: usize,
-    /// Bytes of a term of a session's egress: a power of two. A session holds two terms, and no reply is longer than
-    /// an eighth of one.
+    /// Bytes of a term of a session's egress: a power of two. A session holds two terms, and no reply is
+    /// longer than an eighth of one.
     pub egress_term_length: i32,
-    /// Bytes of replies that are kept for a client that does not take them as fast as they come, beyond its egress'
-    /// own half term. Half of it makes a session back-pressured; what does not fit is refused.
+    /// Bytes of replies that are kept for a client that does not take them as fast as they come, beyond its
+    /// egress' own half term. Half of it makes a session back-pressured; what does not fit is refused.
     pub egress_backlog_length_max: usize,
     /// Seeds wire session ids; a run with the same seed and input does the same.
     pub seed: u64,
@@ -75,7 +76,7 @@ pub struct LeaderStart {
     pub time_unit: ClusterTimeUnit,
     /// The application's version.
     pub app_version: i32,
-    /// Whether the cluster starts rather than goes on under a new leader: sessions that the log left open are closed
-    /// then, as a Java cluster does after all its members were stopped.
+    /// Whether the cluster starts rather than goes on under a new leader: sessions that the log left open are
+    /// closed then, as a Java cluster does after all its members were stopped.
     pub is_startup: bool,
 }

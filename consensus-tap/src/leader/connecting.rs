@@ -69,7 +69,8 @@ impl ConnectingSession {
         }
     }
 
-    /// The client answered a challenge. The outcome carries the id that came with the answer, as members have it.
+    /// The client answered a challenge. The outcome carries the id that came with the answer, as members have
+    /// it.
     pub(super) fn on_challenge_response(
         &mut self,
         (correlation_id, credentials): (i64, &[u8]),

@@ -25,8 +25,8 @@ pub(super) struct EgressLimits {
     pub(super) backlog_length_max: usize,
 }
 
-/// One session's egress. Replies leave in the order in which they came; while its gate is closed none does, so that
-/// the event that opens a session, or that names its new leader, comes first.
+/// One session's egress. Replies leave in the order in which they came; while its gate is closed none does,
+/// so that the event that opens a session, or that names its new leader, comes first.
 #[derive(Debug)]
 pub(super) struct Egress {
     target: Target,

@@ -10,8 +10,9 @@ const POLL_LIMIT: usize = 20;
 
 /// Timers whose event is in the log and not applied.
 ///
-/// The applied state has them still, and they are due; so they are passed over by id. If such a timer was moved before
-/// its event is applied, the state decides what the event means; it is due again behind that, or not.
+/// The applied state has them still, and they are due; so they are passed over by id. If such a timer was
+/// moved before its event is applied, the state decides what the event means; it is due again behind that, or
+/// not.
 #[derive(Debug, Default)]
 pub(super) struct TimerFirings {
     /// End of the event, and the timer, in the order of the log.

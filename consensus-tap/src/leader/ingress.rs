@@ -1,9 +1,9 @@
 //! What clients send, image by image, until the log takes it.
 //!
-//! A client's message goes from the datagram straight to the log as long as nothing is in its way. What cannot go there
-//! now, because the log is full, the cluster is suspended or a message needs more than the log, is held with all that
-//! follows it in its image; the sender learns where we stopped, and sends at most a window more. So memory is bounded
-//! by windows, and order within an image is kept.
+//! A client's message goes from the datagram straight to the log as long as nothing is in its way. What
+//! cannot go there now, because the log is full, the cluster is suspended or a message needs more than the
+//! log, is held with all that follows it in its image; the sender learns where we stopped, and sends at most
+//! a window more. So memory is bounded by windows, and order within an image is kept.
 
 use std::net::SocketAddr;
 
@@ -118,7 +118,8 @@ impl Ingress {
         self.dropped_count + self.images.iter().map(|image| image.assembler.dropped_count()).sum::<u64>()
     }
 
-    /// A sink that hands messages to `on_message` from where they lie, or holds everything while `is_taking` is false.
+    /// A sink that hands messages to `on_message` from where they lie, or holds everything while `is_taking`
+    /// is false.
     pub(super) fn sink<F>(&mut self, is_taking: bool, on_message: F) -> IngressSink<'_, F>
     where
         F: FnMut(ImageKey, &[u8]) -> Intake,
@@ -126,7 +127,8 @@ impl Ingress {
         IngressSink { ingress: self, is_taking, on_message }
     }
 
-    /// Hands over messages that wait, one turn for each image, or until the log is full. Returns how many were taken.
+    /// Hands over messages that wait, one turn for each image, or until the log is full. Returns how many
+    /// were taken.
     pub(super) fn drain(
         &mut self,
         mut on_message: impl FnMut(ImageKey, SocketAddr, &[u8]) -> Intake,
@@ -187,7 +189,8 @@ impl IngressImage {
         true
     }
 
-    /// Takes frames that wait, at most a turn's. Returns how many messages were taken, and whether the log is full.
+    /// Takes frames that wait, at most a turn's. Returns how many messages were taken, and whether the log is
+    /// full.
     fn take_held(
         &mut self,
         on_message: &mut impl FnMut(ImageKey, SocketAddr, &[u8]) -> Intake,

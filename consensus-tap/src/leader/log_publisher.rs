@@ -10,16 +10,16 @@ use super::config::{LOG_STREAM_ID, LeaderStart};
 
 /// Where the log is recorded: what the node gives the leader to append to.
 pub trait LogAppender {
-    /// Takes a run of whole frames that begins at `position`, the log's end: within one term, padded to 32 bytes
-    /// each. Padding that fills a term comes as its header alone, in a run of its own.
+    /// Takes a run of whole frames that begins at `position`, the log's end: within one term, padded to 32
+    /// bytes each. Padding that fills a term comes as its header alone, in a run of its own.
     ///
     /// # Errors
     /// [`LogFull`] when it takes nothing now. The same bytes, or others, come again at the same position.
     fn append(&mut self, position: i64, frames: &[u8]) -> Result<(), LogFull>;
 }
 
-/// The log takes nothing at the moment: what is durable is too far behind, or the next segment is not there yet. Why
-/// is the appender's to know and to report; the leader takes no ingress as long as it lasts.
+/// The log takes nothing at the moment: what is durable is too far behind, or the next segment is not there
+/// yet. Why is the appender's to know and to report; the leader takes no ingress as long as it lasts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LogFull;
 

@@ -1,9 +1,10 @@
 //! The leader of a cluster of one member: clients in, log out.
 //!
-//! A [`Leader`] owns the socket that clients send to and hear from. It appends what they send to the log, with the
-//! timers that are due and the messages that services offered, and tells clients what becomes of their sessions. What
-//! the log implies is not its own: it is shown the [`ConsensusModuleState`] that was applied so far, and remembers
-//! only what it appended since. Bytes and time in, datagrams, log frames and [`LeaderAction`]s out.
+//! A [`Leader`] owns the socket that clients send to and hear from. It appends what they send to the log,
+//! with the timers that are due and the messages that services offered, and tells clients what becomes of
+//! their sessions. What the log implies is not its own: it is shown the [`ConsensusModuleState`] that was
+//! applied so far, and remembers only what it appended since. Bytes and time in, datagrams, log frames and
+//! [`LeaderAction`]s out.
 //!
 //! ```text
 //!   datagrams ─> Endpoint ─> Ingress ─┬─ messages ─────────────────────────────> LogPublisher ─> LogAppender
@@ -17,8 +18,8 @@
 //! The order of a duty cycle is Java's: timers, then services' messages, then ingress.
 //!
 //! Invariants:
-//! - Nothing is appended twice: of timers, services' messages and session ids this leader knows what is in the log and
-//!   not applied yet.
+//! - Nothing is appended twice: of timers, services' messages and session ids this leader knows what is in
+//!   the log and not applied yet.
 //! - The first event that it appends begins its term; no ingress is taken before that is committed.
 //! - What a client sends or does not take costs bounded memory, and never the turn of another.
 
@@ -124,11 +125,12 @@ struct Identity {
 }
 
 impl Leader {
-    /// A leader whose term begins at `start`, with the state that the log implies there. `receiver_id` identifies our
-    /// receiving side to senders and must be unique among them.
+    /// A leader whose term begins at `start`, with the state that the log implies there. `receiver_id`
+    /// identifies our receiving side to senders and must be unique among them.
     ///
     /// # Panics
-    /// When the MTU of the log or the term length of egress is none, or the ingress window is less than 4096 bytes.
+    /// When the MTU of the log or the term length of egress is none, or the ingress window is less than 4096
+    /// bytes.
     pub fn new(
         config: LeaderConfig,
         start: LeaderStart,
@@ -185,8 +187,8 @@ impl Leader {
         leader
     }
 
-    /// A datagram came in. `cluster_time` is the clock's, in the log's unit; what is appended bears it, or the last
-    /// event's time if that is later.
+    /// A datagram came in. `cluster_time` is the clock's, in the log's unit; what is appended bears it, or
+    /// the last event's time if that is later.
     pub fn on_datagram(
         &mut self,
         datagram: &[u8],
@@ -228,8 +230,9 @@ impl Leader {
             .any(|egress| egress.on_resolved(token, address, now_ns, endpoint));
     }
 
-    /// An operator asks for something. Returns false when something else is being done, which only an abort puts aside,
-    /// or when this cannot be done now: a suspended leader resumes or aborts, and only a suspended one resumes.
+    /// An operator asks for something. Returns false when something else is being done, which only an abort
+    /// puts aside, or when this cannot be done now: a suspended leader resumes or aborts, and only a
+    /// suspended one resumes.
     pub fn on_control(&mut self, action: ControlAction) -> bool {
         let is_free = self.pending_control.is_none() || action == ControlAction::Abort;
         let is_possible = is_free && self.phase.allows(action);
@@ -239,8 +242,8 @@ impl Leader {
         is_possible
     }
 
-    /// One duty cycle: does what time, the operator and the applied `state` demand. Everything below `commit_position`
-    /// will survive a restart. Returns how much there was to do.
+    /// One duty cycle: does what time, the operator and the applied `state` demand. Everything below
+    /// `commit_position` will survive a restart. Returns how much there was to do.
     pub fn on_timeout(
         &mut self,
         now_ns: u64,
@@ -269,13 +272,13 @@ impl Leader {
         work
     }
 
-    /// Sends a service's reply to a client: `timestamp` is the service's cluster time. Replies of a session leave in the
-    /// order in which they come here.
+    /// Sends a service's reply to a client: `timestamp` is the service's cluster time. Replies of a session
+    /// leave in the order in which they come here.
     ///
     /// # Errors
-    /// [`OfferError`] when it is lost: [`OfferError::Closed`] when the session is, [`OfferError::NotConnected`] when
-    /// its client does not listen, [`OfferError::BackPressured`] when too much waits for it,
-    /// [`OfferError::MessageTooLong`].
+    /// [`OfferError`] when it is lost: [`OfferError::Closed`] when the session is,
+    /// [`OfferError::NotConnected`] when its client does not listen, [`OfferError::BackPressured`] when too
+    /// much waits for it, [`OfferError::MessageTooLong`].
     pub fn offer_egress(
         &mut self,
         cluster_session_id: i64,
@@ -349,14 +352,14 @@ impl Leader {
         self.endpoint.counters()
     }
 
-    /// How many publications, subscriptions and images are open or taking leave: what is left of a leader that was
-    /// closed.
+    /// How many publications, subscriptions and images are open or taking leave: what is left of a leader
+    /// that was closed.
     pub fn stream_count(&self) -> usize {
         self.endpoint.stream_count()
     }
 
-    /// Stops to serve: ingress ends, and so does every egress behind what it took. What is still to be sent comes out
-    /// of [`Self::poll_transmit`].
+    /// Stops to serve: ingress ends, and so does every egress behind what it took. What is still to be sent
+    /// comes out of [`Self::poll_transmit`].
     pub fn close(&mut self, now_ns: u64) {
         self.phase = Phase::Terminated;
         if let Some(subscription) = self.subscription.take() {
@@ -386,8 +389,8 @@ impl Leader {
                 if !self.told_unappendable {
                     self.told_unappendable = true;
                     self.report(format!(
-                        "service {} offered a message of {} bytes, longer than the log's terms allow; it and all that \
-                         the service offers from now on stay out of the log",
+                        "service {} offered a message of {} bytes, longer than the log's terms allow; it and \
+                         all that the service offers from now on stay out of the log",
                         unappendable.service_id, unappendable.length
                     ));
                 }

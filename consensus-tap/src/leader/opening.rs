@@ -17,8 +17,8 @@ enum Step {
 }
 
 impl Leader {
-    /// Takes the sessions that the log left: open ones go on under this leader, closing ones get their close event. A
-    /// cluster that starts closes all.
+    /// Takes the sessions that the log left: open ones go on under this leader, closing ones get their close
+    /// event. A cluster that starts closes all.
     pub(super) fn take_over_sessions(&mut self, state: &ConsensusModuleState) {
         for session in state.sessions().iter() {
             let closing = match session.state {
@@ -142,8 +142,8 @@ impl Leader {
         }
     }
 
-    /// Appends a client's open event. Returns false when the client has no session yet: the log takes the event later,
-    /// or never.
+    /// Appends a client's open event. Returns false when the client has no session yet: the log takes the
+    /// event later, or never.
     fn open(&mut self, session: &mut ConnectingSession, now_ns: u64, log: &mut impl LogAppender) -> bool {
         let Stage::Accepted(encoded_principal) = &session.stage else { return false };
         if self.phase != Phase::Active {

@@ -24,8 +24,8 @@ const RESPONSE_CHANNEL_LENGTH_MAX: usize = 4 * 1024;
 const CREDENTIALS_LENGTH_MAX: usize = 64 * 1024;
 const CLIENT_INFO_LENGTH_MAX: usize = 512;
 
-/// Does what nearly every message asks for: `append` puts a message in the log, `(term, now)` is what it is held
-/// against.
+/// Does what nearly every message asks for: `append` puts a message in the log, `(term, now)` is what it is
+/// held against.
 #[inline]
 pub(super) fn on_frequent(
     message: &[u8],
@@ -191,7 +191,8 @@ impl Leader {
         Some((EventCode::Error, detail))
     }
 
-    /// Publications that linger count too: a client that comes and goes must not make the leader hold more and more.
+    /// Publications that linger count too: a client that comes and goes must not make the leader hold more
+    /// and more.
     fn stream_count_max(&self) -> usize {
         3 * self.config.session_count_max + 2 * (super::SPARE_IMAGE_COUNT + REFUSED_COUNT_MAX)
     }

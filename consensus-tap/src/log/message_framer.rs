@@ -15,8 +15,8 @@ pub(crate) struct FramedStream {
 
 /// Frames messages one after the other.
 ///
-/// A message longer than a frame takes follows in fragments; one for which its term has no room left begins in
-/// the next term, behind padding. So each message lies within one term, and each run of frames too.
+/// A message longer than a frame takes follows in fragments; one for which its term has no room left begins
+/// in the next term, behind padding. So each message lies within one term, and each run of frames too.
 #[derive(Debug)]
 pub(crate) struct MessageFramer {
     stream: FramedStream,
@@ -56,8 +56,8 @@ impl MessageFramer {
         }
     }
 
-    /// Frames a message, which comes in two parts. `append` takes each run of frames with the position of its first byte: the padding that
-    /// fills a term by its header alone, then the message.
+    /// Frames a message, which comes in two parts. `append` takes each run of frames with the position of its
+    /// first byte: the padding that fills a term by its header alone, then the message.
     ///
     /// # Errors
     /// That of `append`. What it took counts, so that a message that was refused can be offered again.

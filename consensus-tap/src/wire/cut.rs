@@ -1,5 +1,5 @@
-/// The bytes from `start` to `end` of two slices that lie back to back, again as two: framing joins a message whose
-/// header and body lie apart, so that nobody else copies it.
+/// The bytes from `start` to `end` of two slices that lie back to back, again as two: framing joins a message
+/// whose header and body lie apart, so that nobody else copies it.
 ///
 /// # Panics
 /// When the range exceeds the slices.

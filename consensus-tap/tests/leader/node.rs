@@ -1,4 +1,5 @@
-//! One reign: a leader, the log that it appends to, and what is committed and applied of it, each at its own pace.
+//! One reign: a leader, the log that it appends to, and what is committed and applied of it, each at its own
+//! pace.
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;

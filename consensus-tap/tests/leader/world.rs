@@ -87,7 +87,8 @@ impl World {
         self.next_term += self.rng.between(1, 10) as i64;
     }
 
-    /// The leader dies. What it committed survives, and of the rest whatever frames were on their way to the disk.
+    /// The leader dies. What it committed survives, and of the rest whatever frames were on their way to the
+    /// disk.
     pub(crate) fn kill(&mut self) {
         let node = self.node.take().expect("somebody leads");
         let boundaries = self.log.boundaries(node.commit_position);

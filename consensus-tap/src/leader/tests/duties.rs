@@ -14,8 +14,8 @@ fn the_first_event_of_a_term_names_its_base_and_its_own_end() {
     assert_eq!((frame.session_id(), frame.stream_id(), frame.term_id()), (77, 100, TERMS.initial_term_id));
     assert_eq!(
         hex(frame.payload()),
-        "300018006f00100007000000000000006000000000000000e9030000000000000000000000000000030000004d000000000000\
-         0001000000"
+        "300018006f00100007000000000000006000000000000000e903000000000000000000000000000003\
+         0000004d0000000000000001000000"
     );
 }
 
