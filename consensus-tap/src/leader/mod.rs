@@ -139,9 +139,9 @@ impl Leader {
         authorisation: Box<dyn AuthorisationService>,
         receiver_id: i64,
     ) -> Self {
-        assert!(TermLength::new(config.egress_term_length).is_ok(), "egress terms of {} bytes", {
-            config.egress_term_length
-        });
+        let LeaderConfig { egress_term_length, ingress_window_length, .. } = config;
+        assert!(TermLength::new(egress_term_length).is_ok(), "egress terms of {egress_term_length} bytes");
+        assert!(ingress_window_length >= 4096, "an ingress window of {ingress_window_length} bytes");
         // The cluster that we take over may have allowed more sessions.
         let session_count_max = config.session_count_max.max(state.sessions().count());
         let image_count_max = session_count_max + SPARE_IMAGE_COUNT;
@@ -273,7 +273,8 @@ impl Leader {
     }
 
     /// Sends a service's reply to a client: `timestamp` is the service's cluster time. Replies of a session
-    /// leave in the order in which they come here.
+    /// leave in the order in which they come here. What a service sent before it closed the session must come
+    /// before [`Self::on_timeout`] is shown a state with that close.
     ///
     /// # Errors
     /// [`OfferError`] when it is lost: [`OfferError::Closed`] when the session is,

@@ -65,28 +65,20 @@ impl Leader {
     /// Gets on with clients that have no session yet.
     pub(super) fn advance_connecting(&mut self, now_ns: u64, log: &mut impl LogAppender) -> usize {
         let mut work = 0;
-        let mut index = 0;
-        while index < self.connecting.len() {
-            let mut session = self.connecting.swap_remove(index);
-            match self.advance_client(&mut session, now_ns) {
-                Step::Wait => {}
-                Step::Open if self.open(&mut session, now_ns, log) => {
-                    work += 1;
-                    continue;
-                }
-                Step::Open => {}
+        let mut connecting = std::mem::take(&mut self.connecting);
+        connecting.retain_mut(|session| {
+            let is_over = match self.advance_client(session, now_ns) {
+                Step::Wait => false,
+                Step::Open => self.open(session, now_ns, log),
                 Step::Drop => {
                     session.egress.close(now_ns, &mut self.endpoint);
-                    work += 1;
-                    continue;
+                    true
                 }
-            }
-            // Back to where it was.
-            self.connecting.push(session);
-            let last = self.connecting.len() - 1;
-            self.connecting.swap(index, last);
-            index += 1;
-        }
+            };
+            work += usize::from(is_over);
+            !is_over
+        });
+        self.connecting = connecting;
         work
     }
 

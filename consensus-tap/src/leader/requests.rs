@@ -194,7 +194,8 @@ impl Leader {
     /// Publications that linger count too: a client that comes and goes must not make the leader hold more
     /// and more.
     fn stream_count_max(&self) -> usize {
-        3 * self.config.session_count_max + 2 * (super::SPARE_IMAGE_COUNT + REFUSED_COUNT_MAX)
+        let session_count_max = self.config.session_count_max.max(self.sessions.count());
+        3 * session_count_max + 2 * (super::SPARE_IMAGE_COUNT + REFUSED_COUNT_MAX)
     }
 
     fn on_close_request(
