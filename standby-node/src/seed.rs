@@ -131,27 +131,78 @@ pub fn seed(
     now_ms: i64,
 ) -> Result<SeedReport, SeedError> {
     check_member_id(files, member_id)?;
-    let source = Source::open(files, services, now_ms)?;
-    prepare(out)?;
-    let (archive, cluster) = (out.join("archive.seeding"), out.join("cluster.seeding"));
-    create_directory(&archive)?;
-    create_directory(&cluster)?;
-    source.write_archive(&archive, now_ms)?;
-    source.write_cluster(&cluster, now_ms)?;
-    for (from, name) in [(archive, "archive"), (cluster, "cluster")] {
-        disk::sync_directory(&from).map_err(io(&from, "sync its names"))?;
-        disk::rename(&from, &out.join(name)).map_err(io(&from, "rename it"))?;
+    Source::open(files, services, now_ms)?.write(out, member_id, now_ms)
+}
+
+/// Writes a directory for each of `members`, a fresh cluster that takes over from the node in `files`. All of them hold
+/// the same log to its end, so whichever is elected loses nothing. The node may bear the id of one of them, for it
+/// does not go on.
+///
+/// # Errors
+/// [`SeedError`]; then none of the directories holds anything that a member would start from.
+pub fn hand_over(
+    files: &NodeFiles,
+    members: &[(i32, PathBuf)],
+    services: Option<usize>,
+    now_ms: i64,
+) -> Result<Vec<SeedReport>, SeedError> {
+    for (member_id, out) in members {
+        if *member_id < 0 {
+            return Err(SeedError::BadMemberId(*member_id));
+        }
+        prepare(out)?;
     }
-    disk::sync_directory(out).map_err(io(out, "sync its names"))?;
-    Ok(SeedReport {
-        member_id,
-        out: out.to_owned(),
-        snapshot_position: source.set.as_ref().map(|set| set.log_position),
-        log_start_position: source.start_position,
-        log_end_position: source.end_position,
-        candidate_term_id: source.candidate_term_id,
-        faulty_snapshots: source.faults,
-    })
+    let source = Source::open(files, services, now_ms)?;
+    let mut reports = Vec::new();
+    for (member_id, out) in members {
+        match source.write(out, *member_id, now_ms) {
+            Ok(report) => reports.push(report),
+            Err(error) => {
+                // A cluster of fewer members than were asked for is none that an operator wants to find.
+                for SeedReport { out, .. } in &reports {
+                    discard(out)?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(reports)
+}
+
+/// Removes what was written, so that the directory is empty again.
+fn discard(out: &Path) -> Result<(), SeedError> {
+    for name in ["cluster", "archive"] {
+        let (path, going) = (out.join(name), out.join(format!("{name}.going")));
+        // Under that name nobody starts from it, however far the removal gets.
+        disk::rename(&path, &going).map_err(io(&path, "rename it"))?;
+        std::fs::remove_dir_all(&going).map_err(io(&going, "remove it"))?;
+    }
+    Ok(())
+}
+
+impl Source<'_> {
+    fn write(&self, out: &Path, member_id: i32, now_ms: i64) -> Result<SeedReport, SeedError> {
+        prepare(out)?;
+        let (archive, cluster) = (out.join("archive.seeding"), out.join("cluster.seeding"));
+        create_directory(&archive)?;
+        create_directory(&cluster)?;
+        self.write_archive(&archive, now_ms)?;
+        self.write_cluster(&cluster, now_ms)?;
+        for (from, name) in [(archive, "archive"), (cluster, "cluster")] {
+            disk::sync_directory(&from).map_err(io(&from, "sync its names"))?;
+            disk::rename(&from, &out.join(name)).map_err(io(&from, "rename it"))?;
+        }
+        disk::sync_directory(out).map_err(io(out, "sync its names"))?;
+        Ok(SeedReport {
+            member_id,
+            out: out.to_owned(),
+            snapshot_position: self.set.as_ref().map(|set| set.log_position),
+            log_start_position: self.start_position,
+            log_end_position: self.end_position,
+            candidate_term_id: self.candidate_term_id,
+            faulty_snapshots: self.faults.clone(),
+        })
+    }
 }
 
 /// What is handed on.

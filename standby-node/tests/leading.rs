@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use standby_node::agent::idle::{IdleStrategy, Idler};
 use standby_node::cluster_client::{ClusterClient, OfferError, config};
 
-use crate::support::node::{Node, NodeFlags, TIMEOUT};
+use crate::support::node::{Node, NodeFlags, Output, TIMEOUT, path, run};
 
 mod support;
 
@@ -97,4 +97,73 @@ fn a_node_of_its_own_answers_a_client_in_order() {
             assert_eq!(node.terminate(), Some(0), "{}", node.output());
         }
     }
+}
+
+/// A verb on the node's directory.
+fn verb(name: &str, node: &Node, more: &[&str]) -> Output {
+    run(&[&[name, "--dir", path(node.dir())], more].concat())
+}
+
+#[test]
+fn operators_suspend_resume_and_end_the_cluster_by_the_toggle() {
+    let mut node = bootstrapped(&[]);
+    let mut client = connect(&node);
+    exchange(&mut client, 100, 10);
+    let early = verb("resume", &node, &[]);
+    assert!(early.code == Some(1) && early.stderr.contains("not suspended"), "{early:?}");
+
+    let suspended = verb("suspend", &node, &["--wait", "10"]);
+    assert_eq!(suspended.code, Some(0), "{suspended:?}");
+    let again = verb("suspend", &node, &[]);
+    assert!(again.code == Some(1) && again.stderr.contains("suspended already"), "{again:?}");
+    let shutdown = verb("shutdown", &node, &[]);
+    assert!(shutdown.code == Some(1) && shutdown.stderr.contains("`resume` it first"), "{shutdown:?}");
+    let before = node.number("recorded_position");
+    client.offer(&message(0, 1_000, 64)).expect("a window's worth is taken");
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(node.number("recorded_position"), before, "nothing is appended while suspended");
+
+    assert_eq!(verb("resume", &node, &["--wait", "10"]).code, Some(0));
+    node.await_status("going on", |status| status["recorded_position"].as_i64() > Some(before));
+    let ended = verb("shutdown", &node, &["--wait", "30"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(node.wait(), Some(0), "{}", node.output());
+    let snapshots = run(&["snapshot", "list", "--json", "--dir", path(node.dir())]);
+    let snapshots: serde_json::Value = serde_json::from_str(&snapshots.stdout).expect("JSON");
+    assert_eq!(snapshots["snapshots"].as_array().map(Vec::len), Some(1), "{snapshots}");
+}
+
+#[test]
+fn a_cluster_is_handed_over_whole_and_the_node_has_ended() {
+    let mut node = bootstrapped(&[]);
+    let mut client = connect(&node);
+    exchange(&mut client, 500, 50);
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let out = ["a", "b", "c"].map(|name| path(&temp.path().join(name)).to_owned());
+
+    let wrong = verb("hand-over", &node, &["--out", &out.join(","), "--member-ids", "0,1"]);
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("name as many of both"), "{wrong:?}");
+    let twice = verb("hand-over", &node, &["--out", &out.join(","), "--member-ids", "0,1,0"]);
+    assert!(twice.code == Some(1) && twice.stderr.contains("names 0 twice"), "{twice:?}");
+    assert!(node.is_running(), "what is refused ends nothing");
+
+    let handed = verb("hand-over", &node, &["--json", "--wait", "30", "--out", &out.join(",")]);
+    assert_eq!(handed.code, Some(0), "{handed:?}");
+    assert_eq!(node.wait(), Some(0), "{}", node.output());
+    let handed: serde_json::Value = serde_json::from_str(&handed.stdout).expect("JSON");
+    let reports = handed.as_array().expect("a report for each");
+    assert_eq!(reports.len(), 3);
+    for (report, out) in reports.iter().zip(&out) {
+        assert_eq!(
+            report["snapshot_position"], report["log_end_position"],
+            "nothing came behind the snapshot"
+        );
+        assert_eq!(report["log_end_position"], reports[0]["log_end_position"]);
+        let verified = run(&["archive", "verify", "--dir", out]);
+        assert_eq!(verified.code, Some(0), "{verified:?}");
+        let verified = run(&["snapshot", "verify", "--dir", out]);
+        assert_eq!(verified.code, Some(0), "{verified:?}");
+    }
+    let again = verb("hand-over", &node, &["--out", &out[0]]);
+    assert!(again.code == Some(1) && again.stderr.contains("not empty"), "{again:?}");
 }

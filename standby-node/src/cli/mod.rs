@@ -2,7 +2,9 @@
 
 mod archive;
 mod backup_query;
+mod control;
 mod directory;
+mod hand_over;
 mod output;
 mod reseed;
 mod run;
@@ -18,7 +20,9 @@ use service_api::ClusteredService;
 
 use self::archive::ArchiveArgs;
 use self::backup_query::BackupQueryArgs;
+use self::control::{ControlArgs, ControlRequest};
 use self::directory::RecoveryPlanArgs;
+use self::hand_over::HandOverArgs;
 use self::output::DirectoryArgs;
 use self::reseed::ReseedArgs;
 use self::run::RunArgs;
@@ -53,6 +57,16 @@ enum Verb {
     Archive(ArchiveArgs),
     /// Write the directory of a member that lost its disk, beside a running node as well
     Seed(SeedArgs),
+    /// Have the cluster that this node leads take no more of its clients, until `resume`
+    Suspend(ControlArgs),
+    /// Have a suspended cluster go on
+    Resume(ControlArgs),
+    /// Have the cluster that this node leads take a snapshot, and end the node
+    Shutdown(ControlArgs),
+    /// End the node that leads, without a snapshot
+    Abort(ControlArgs),
+    /// Give the cluster that this node leads back to fresh Java members
+    HandOver(HandOverArgs),
     /// See, or set, when a running node asks the members for newer snapshots next
     BackupQuery(BackupQueryArgs),
     /// Move a node's history aside, so that its next start begins again from the members
@@ -75,6 +89,11 @@ pub fn main(services: ServiceFactory) -> ExitCode {
         Verb::Snapshot(args) => snapshot::snapshot(args),
         Verb::Archive(args) => archive::archive(args),
         Verb::Seed(args) => seed::seed(&args),
+        Verb::Suspend(args) => control::control(&args, ControlRequest::Suspend),
+        Verb::Resume(args) => control::control(&args, ControlRequest::Resume),
+        Verb::Shutdown(args) => control::control(&args, ControlRequest::Shutdown),
+        Verb::Abort(args) => control::control(&args, ControlRequest::Abort),
+        Verb::HandOver(args) => hand_over::hand_over(&args),
         Verb::BackupQuery(args) => backup_query::backup_query(&args),
         Verb::Reseed(args) => reseed::reseed(&args),
     };
