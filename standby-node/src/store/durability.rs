@@ -86,7 +86,13 @@ impl DurabilityFile {
     pub fn open_in_boot(path: &Path, boot: BootId) -> Result<Self, StoreError> {
         let (file, _) = ControlFile::open_or_create(path)?;
         let (sequence, last) = newest(&file)?.unzip();
-        Ok(Self { file, last, sequence: sequence.unwrap_or(0), boot })
+        let opened = Self { file, last, sequence: sequence.unwrap_or(0), boot };
+        if let Some(mark) = &opened.last {
+            // Its sync may have failed, or never have come: from here on the mark is taken to be on the disk.
+            opened.write(opened.sequence, mark)?;
+            opened.sync()?;
+        }
+        Ok(opened)
     }
 
     /// Reads the file as it is, beside a running node as well; `None` when there is none, or it holds no whole mark.
@@ -129,8 +135,8 @@ impl DurabilityFile {
         if self.last.as_ref() == Some(&mark) {
             return Ok(());
         }
-        self.write(&mark)?;
-        self.file.sync(SyncLevel::Data)?;
+        self.write(self.sequence + 1, &mark)?;
+        self.sync()?;
         self.sequence += 1;
         self.last = Some(mark);
         Ok(())
@@ -144,7 +150,7 @@ impl DurabilityFile {
     pub fn distrust(&mut self) -> Result<(), StoreError> {
         let Some(mark) = &self.last else { return Ok(()) };
         let mark = Mark { boot_id: NO_BOOT.to_owned(), ..mark.clone() };
-        self.write(&mark)?;
+        self.write(self.sequence + 1, &mark)?;
         self.sequence += 1;
         self.last = Some(mark);
         Ok(())
@@ -158,9 +164,8 @@ impl DurabilityFile {
         self.file.sync(SyncLevel::Data)
     }
 
-    /// Writes the next mark; the one before stays in the other slot.
-    fn write(&self, mark: &Mark) -> Result<(), StoreError> {
-        let sequence = self.sequence + 1;
+    /// Writes a mark into the slot of its sequence; the one before stays in the other.
+    fn write(&self, sequence: u64, mark: &Mark) -> Result<(), StoreError> {
         self.file.write(sequence % 2 * SLOT_LENGTH as u64, &encode(sequence, mark))
     }
 }

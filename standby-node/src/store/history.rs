@@ -464,8 +464,12 @@ impl History {
     pub fn close_log(&mut self, recording_id: i64, position: i64) -> Result<(), HistoryError> {
         // The catalog never says more than the disk has: the bytes first, then where they end.
         let geometry = geometry_of(self.descriptor(recording_id)?)?;
-        let durability = DurabilityFile::open_or_create(&self.durability_path)?;
-        let durable_position = durability.position(recording_id, geometry.start_position()).min(position);
+        // Read only: the storage agent may still write it.
+        let mark =
+            DurabilityFile::read(&self.durability_path)?.filter(|mark| mark.recording_id == recording_id);
+        let start_position = geometry.start_position();
+        let durable_position =
+            mark.map_or(start_position, |mark| mark.position.clamp(start_position, position));
         RecordingSyncer::new(&self.archive, geometry, Published::new(position), durable_position).sync()?;
         self.catalog.stop(recording_id, position, clock::epoch_ms())?;
         self.catalog.sync(SyncLevel::All)?;
