@@ -100,6 +100,11 @@ impl NodeDirectory {
         self.lock.sync(SyncLevel::Data)
     }
 
+    /// Whether some node has run in `root`, also one whose history was moved aside.
+    pub(super) fn has_been_used(root: &Path) -> bool {
+        root.join(CLUSTER).is_dir() || root.join(LOCK).is_file()
+    }
+
     /// Takes the lock of a node that does not run, for a verb that changes its files. The lock file goes on naming the
     /// node that ran last, by which the next one tells its leftovers; nothing is created but a lock file that is
     /// missing.

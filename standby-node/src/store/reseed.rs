@@ -16,7 +16,7 @@ use crate::sys::{clock, disk};
 /// [`StoreError::Io`].
 pub fn move_aside(root: &Path) -> Result<PathBuf, StoreError> {
     // Opening the directory would create it, and what a typing error names must not look like a node's.
-    if !root.join("cluster").is_dir() {
+    if !NodeDirectory::has_been_used(root) {
         return Err(StoreError::NoHistory { path: root.to_owned() });
     }
     let now_ms = clock::epoch_ms();
@@ -25,12 +25,13 @@ pub fn move_aside(root: &Path) -> Result<PathBuf, StoreError> {
     let failed = |path: &Path, action, source| StoreError::Io { path: path.to_owned(), action, source };
     disk::create_directory(&aside).map_err(|source| failed(&aside, "create the directory", source))?;
     sync_directory(directory.root())?;
+    // The cluster's files go last and later on the disk: while they are there, this can be done again. And a node that
+    // starts anew must not meet, after a power cut, half of what it was to forget.
     for from in [directory.archive(), directory.cluster()] {
         let name = from.file_name().expect("both are named");
         disk::rename(&from, &aside.join(name)).map_err(|source| failed(&from, "move it aside", source))?;
+        sync_directory(&aside)?;
+        sync_directory(directory.root())?;
     }
-    // A node that starts anew must not meet, after a power cut, half of what it was to forget.
-    sync_directory(&aside)?;
-    sync_directory(directory.root())?;
     Ok(aside)
 }

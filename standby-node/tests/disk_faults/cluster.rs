@@ -92,6 +92,14 @@ impl Cluster {
         frames(&mut random, SNAPSHOT_STREAM_ID, 0, end)
     }
 
+    /// The messages of a snapshot that the node itself takes.
+    pub(crate) fn snapshot_messages(&self, log_position: i64, service_id: i32) -> Vec<Vec<u8>> {
+        let mut random = Random::new(!self.seed ^ log_position as u64 ^ (service_id as u64) << 40);
+        let count = *random.pick(&[1, 3, 20, 60]);
+        let lengths: Vec<u64> = (0..count).map(|_| random.below(10_000)).collect();
+        lengths.into_iter().map(|length| (0..length).map(|_| random.next() as u8).collect()).collect()
+    }
+
     /// The set of the snapshot at a position, by its recordings: the consensus module's, then the services'.
     pub(crate) fn snapshot_set(&self, log_position: i64, recording_ids: &[i64]) -> SnapshotSet {
         let term = self.terms.iter().rfind(|term| term.log_position <= log_position);

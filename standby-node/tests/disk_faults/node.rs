@@ -17,6 +17,7 @@ use standby_node::store::segment_preparer::SegmentPreparer;
 use standby_node::store::snapshot_recording::WrittenRecording;
 
 use crate::cluster::{Cluster, Frame, SERVICE_COUNT};
+use crate::duties::{Announcements, messages_of};
 
 /// What a node said it has, over all of its lives, and must have again after any crash.
 #[derive(Debug, Default)]
@@ -33,6 +34,9 @@ pub(crate) struct Promises {
     pub(crate) sets: BTreeMap<i64, SnapshotSet>,
     /// Positions of sets that may be there or not: their entering failed, or their removal.
     pub(crate) open_sets: Vec<i64>,
+    /// What was purged of the log lies below.
+    pub(crate) log_start: i64,
+    pub(crate) announcements: Announcements,
 }
 
 /// What went wrong, in the node's own words.
@@ -40,23 +44,23 @@ pub(crate) type Failure = String;
 
 /// One life of a node.
 pub(crate) struct Node<'a> {
-    cluster: &'a Cluster,
-    history: History,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) history: History,
     cluster_mark: ClusterMarkFile,
     archive_mark: ArchiveMarkFile,
-    log: Option<Log>,
+    pub(crate) log: Option<Log>,
     /// Of the source that is followed in this life.
     session_id: i32,
     /// Where the module stands: terms below are entered.
-    module_position: i64,
-    _directory: NodeDirectory,
+    pub(crate) module_position: i64,
+    pub(crate) directory: NodeDirectory,
 }
 
-struct Log {
-    writer: RecordingWriter,
+pub(crate) struct Log {
+    pub(crate) writer: RecordingWriter,
     preparer: SegmentPreparer,
-    synced: SyncedLog,
-    place: RecordingPlace,
+    pub(crate) synced: SyncedLog,
+    pub(crate) place: RecordingPlace,
 }
 
 impl<'a> Node<'a> {
@@ -85,8 +89,9 @@ impl<'a> Node<'a> {
             log: None,
             session_id: life,
             module_position: cluster.start_position,
-            _directory: directory,
+            directory,
         };
+        promises.announcements.check(&node.announcements_path());
         let recovered = node.history.recover_log().map_err(words)?;
         node.check_sets(promises);
         if let Some(log) = recovered {
@@ -145,7 +150,12 @@ impl<'a> Node<'a> {
         let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
         let usable =
             |set: &SnapshotSet| (place.start_position()..=place.end_position()).contains(&set.log_position);
-        let set = self.history.latest_snapshot_set(SERVICE_COUNT).filter(usable);
+        let mut set = self.history.latest_snapshot_set(SERVICE_COUNT).filter(usable);
+        assert!(place.start_position() >= promises.log_start, "what was purged is back");
+        if set.is_none() && place.start_position() > self.cluster.start_position {
+            set = self.history.snapshot_sets(SERVICE_COUNT).into_iter().find(usable);
+            assert!(set.is_some(), "the log was purged, and no set is left to start from");
+        }
         self.module_position = set.map_or(place.start_position(), |set| set.log_position);
         promises.log = true;
         let synced = SyncedLog { syncer, durability, tail_end };
@@ -222,7 +232,11 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, recordings: &[WrittenRecording], set: &SnapshotSet) -> Result<(), Failure> {
+    pub(crate) fn enter(
+        &mut self,
+        recordings: &[WrittenRecording],
+        set: &SnapshotSet,
+    ) -> Result<(), Failure> {
         self.history.stop_recordings(recordings).map_err(words)?.sync().map_err(words)?;
         self.history.reveal_recordings(recordings).map_err(words)?.sync().map_err(words)?;
         self.history.enter_snapshot_set(set).map_err(words)?.sync().map_err(words)
@@ -265,7 +279,10 @@ impl<'a> Node<'a> {
         let mut reader = log.place.reader();
         let mut at = log.place.start_position();
         let end = log.place.end_position();
-        for frame in self.cluster.frames.iter().take_while(|frame| frame.position < end) {
+        let log_start = at;
+        // A purge cuts between segments, and frames lie within one.
+        let left = self.cluster.frames.iter().skip_while(|frame| frame.position < log_start);
+        for frame in left.take_while(|frame| frame.position < end) {
             assert_eq!(frame.position, at);
             let recorded = reader.frames(at, frame.end).expect("what counts as recorded can be read");
             expect_frame(frame, recorded);
@@ -305,6 +322,17 @@ impl<'a> Node<'a> {
         let (place, stop_position) =
             self.history.snapshot_place(recording_id).expect("a set's recordings are in the catalog");
         let mut reader = place.reader();
+        if place.terms().initial_term_id == 0 {
+            // One of its own: members' begin with another term.
+            let mut frames = Vec::new();
+            while (frames.len() as i64) < stop_position {
+                let run = reader.frames(frames.len() as i64, stop_position);
+                frames.extend_from_slice(run.expect("a set's recordings can be read"));
+            }
+            let expected = self.cluster.snapshot_messages(log_position, service_id);
+            assert!(messages_of(&frames) == expected, "the own recording of {service_id} at {log_position}");
+            return;
+        }
         let mut at = 0;
         for frame in self.cluster.snapshot_frames(log_position, service_id) {
             let recorded = reader.frames(frame.position, frame.end).expect("a set's recordings can be read");
@@ -330,6 +358,6 @@ fn expect_frame(frame: &Frame, recorded: &[u8]) {
     assert!(rest.iter().all(|byte| *byte == 0), "padding at {} is not zero", frame.position);
 }
 
-fn words(error: impl std::fmt::Display) -> Failure {
+pub(crate) fn words(error: impl std::fmt::Display) -> Failure {
     error.to_string()
 }

@@ -443,12 +443,12 @@ impl SimulatedFile {
 
 impl NameChange {
     fn is_in(&self, directory: &Path) -> bool {
-        let path = match self {
-            Self::Made { path, .. } | Self::Removed { path } => path,
-            // All of the node's renames stay within their directory, but for `reseed`'s, which syncs where they lead.
-            Self::Moved { to, .. } => to,
-        };
-        path.parent() == Some(directory)
+        let is_in = |path: &Path| path.parent() == Some(directory);
+        match self {
+            Self::Made { path, .. } | Self::Removed { path } => is_in(path),
+            // One change of both directories, as in a journal.
+            Self::Moved { from, to } => is_in(from) || is_in(to),
+        }
     }
 
     fn apply(&self, names: &mut BTreeMap<PathBuf, Entry>) {
