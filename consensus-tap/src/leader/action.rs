@@ -57,7 +57,8 @@ pub enum LeaderAction {
         /// in the label of Aeron's counter of a session.
         client_info: String,
     },
-    /// A session was closed in the log.
+    /// A session is closed: in the log, and applied unless its client closed it. Nobody replies to it any
+    /// more.
     SessionClosed {
         /// The session.
         cluster_session_id: i64,

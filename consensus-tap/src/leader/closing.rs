@@ -1,15 +1,12 @@
 //! Looks after open sessions: what they must be told, and when and why they end.
 
 use super::log_publisher::AppendError;
-use super::sessions::{OpenSession, PendingEvent};
-use super::{Leader, LeaderAction, LeavingEgress, LogAppender, Phase};
+use super::sessions::PendingEvent;
+use super::{Leader, LeaderAction, LogAppender, Phase};
 use crate::codec::log::CloseReason;
 use crate::codec::session::{EventCode, NewLeaderEvent};
 use crate::image::ImageKey;
 use crate::module::{ConsensusModuleState, SessionState};
-
-/// How long what is left for a client is offered to it once its session is closed, in nanoseconds.
-const FAREWELL_NS: u64 = 5_000_000_000;
 
 impl Leader {
     /// The client at the other end of an ingress image is gone.
@@ -83,7 +80,7 @@ impl Leader {
         }
     }
 
-    /// Appends a session's close event, and tells its client unless that is who closed it.
+    /// Appends a session's close event, and lets it go.
     pub(super) fn append_close(
         &mut self,
         id: i64,
@@ -92,38 +89,18 @@ impl Leader {
         log: &mut impl LogAppender,
     ) -> Result<(), AppendError> {
         let Some(index) = self.sessions.index_of(id) else { return Ok(()) };
-        if let Err(error) = self.log.append_session_close(id, reason, log) {
-            self.counters.log_full += 1;
-            return Err(error);
-        }
-        let mut session = self.sessions.remove_at(index);
+        let closed_position = match self.log.append_session_close(id, reason, log) {
+            Ok(position) => position,
+            Err(error) => {
+                self.counters.log_full += 1;
+                return Err(error);
+            }
+        };
+        let session = self.sessions.remove_at(index);
         self.counters.sessions_closed += 1;
         self.counters.clients_timed_out += u64::from(reason == CloseReason::Timeout);
-        if reason != CloseReason::ClientAction && !session.egress.is_unreachable() {
-            self.say_farewell(session, reason, now_ns);
-        } else {
-            session.egress.close(now_ns, &mut self.endpoint);
-        }
-        self.actions.push_back(LeaderAction::SessionClosed { cluster_session_id: id, close_reason: reason });
+        self.let_go(session, (reason, closed_position), now_ns);
         Ok(())
-    }
-
-    fn say_farewell(&mut self, mut session: OpenSession, reason: CloseReason, now_ns: u64) {
-        let detail = match reason {
-            CloseReason::ClientAction => "CLIENT_ACTION",
-            CloseReason::ServiceAction => "SERVICE_ACTION",
-            CloseReason::Timeout => "TIMEOUT",
-        };
-        self.message.clear();
-        let ids = (session.id, session.correlation_id);
-        self.identity.session_event(ids, EventCode::Closed, detail).encode(&mut self.message);
-        session.egress.open_gate(&mut self.endpoint);
-        if session.egress.offer([&self.message, &[]], &mut self.endpoint).is_ok() {
-            let deadline_ns = now_ns.saturating_add(FAREWELL_NS);
-            self.leaving.push(LeavingEgress { egress: session.egress, deadline_ns });
-        } else {
-            session.egress.close(now_ns, &mut self.endpoint);
-        }
     }
 
     /// Sends the event that a session's client must hear first, and tells the node whether the client
@@ -167,21 +144,9 @@ impl Leader {
         work
     }
 
-    /// Sends replies that waited, and ends egress that has said all.
-    pub(super) fn flush_egress(&mut self, now_ns: u64) -> usize {
-        let Self { sessions, leaving, endpoint, .. } = self;
-        let mut work = 0;
-        for session in sessions.iter_mut() {
-            work += session.egress.flush(endpoint);
-        }
-        leaving.retain_mut(|leaving| {
-            work += leaving.egress.flush(endpoint);
-            let is_done = leaving.egress.backlog_length() == 0 || now_ns >= leaving.deadline_ns;
-            if is_done {
-                leaving.egress.close(now_ns, endpoint);
-            }
-            !is_done
-        });
-        work
+    /// Sends replies that waited.
+    pub(super) fn flush_egress(&mut self) -> usize {
+        let Self { sessions, endpoint, .. } = self;
+        sessions.iter_mut().map(|session| session.egress.flush(endpoint)).sum()
     }
 }

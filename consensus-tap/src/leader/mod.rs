@@ -31,6 +31,7 @@ mod control;
 mod egress;
 mod in_flight;
 mod ingress;
+mod leaving;
 mod log_publisher;
 mod opening;
 mod requests;
@@ -51,6 +52,7 @@ use self::control::Phase;
 use self::egress::{Egress, EgressLimits};
 use self::in_flight::{ServiceAppends, TimerFirings};
 use self::ingress::Ingress;
+use self::leaving::LeavingSession;
 use self::log_publisher::{AppendError, LogPublisher};
 use self::sessions::OpenSessions;
 use crate::authentication::Authenticator;
@@ -88,7 +90,7 @@ pub struct Leader {
     log: LogPublisher,
     sessions: OpenSessions,
     connecting: Vec<ConnectingSession>,
-    leaving: Vec<LeavingEgress>,
+    leaving: Vec<LeavingSession>,
     next_session_id: i64,
     timers: TimerFirings,
     service_messages: ServiceAppends,
@@ -105,13 +107,6 @@ pub struct Leader {
     tick_due_ns: u64,
     random: u64,
     message: Vec<u8>,
-}
-
-/// What is left to be sent to a client whose session is closed.
-#[derive(Debug)]
-struct LeavingEgress {
-    egress: Egress,
-    deadline_ns: u64,
 }
 
 /// What every word to a client says of this leader.
@@ -267,14 +262,15 @@ impl Leader {
             self.tick_due_ns = now_ns.saturating_add(TICK_NS);
             work += self.advance_connecting(now_ns, log);
             work += self.check_sessions(now_ns, commit_position, state, log);
-            work += self.flush_egress(now_ns);
+            work += self.flush_egress();
+            work += self.advance_leaving(now_ns, state.log_position());
         }
         work
     }
 
     /// Sends a service's reply to a client: `timestamp` is the service's cluster time. Replies of a session
-    /// leave in the order in which they come here. What a service sent before it closed the session must come
-    /// before [`Self::on_timeout`] is shown a state with that close.
+    /// leave in the order in which they come here. What services sent before a session's close was applied
+    /// must come before the second [`Self::on_timeout`] that is shown a state with that.
     ///
     /// # Errors
     /// [`OfferError`] when it is lost: [`OfferError::Closed`] when the session is,
@@ -293,8 +289,8 @@ impl Leader {
             payload: &[],
         }
         .header_bytes();
-        let offered = match self.sessions.get_mut(cluster_session_id) {
-            Some(session) => session.egress.offer([&header, payload], &mut self.endpoint),
+        let offered = match self.egress_mut(cluster_session_id) {
+            Some((egress, endpoint)) => egress.offer([&header, payload], endpoint),
             None => Err(OfferError::Closed),
         };
         self.counters.replies_refused += u64::from(offered.is_err());
@@ -303,8 +299,8 @@ impl Leader {
 
     /// Whether a session's client takes replies; `None` when there is no such session.
     pub fn egress_state(&mut self, cluster_session_id: i64) -> Option<EgressState> {
-        let session = self.sessions.get_mut(cluster_session_id)?;
-        Some(session.egress.state(&self.endpoint))
+        let (egress, endpoint) = self.egress_mut(cluster_session_id)?;
+        Some(egress.state(endpoint))
     }
 
     /// Hands out datagrams to send.
@@ -374,6 +370,17 @@ impl Leader {
         for session in self.sessions.iter_mut() {
             session.egress.close(now_ns, &mut self.endpoint);
         }
+    }
+
+    /// The egress of a session to which services may reply.
+    fn egress_mut(&mut self, cluster_session_id: i64) -> Option<(&mut Egress, &mut Endpoint)> {
+        let Self { sessions, leaving, endpoint, .. } = self;
+        if let Some(session) = sessions.get_mut(cluster_session_id) {
+            return Some((&mut session.egress, endpoint));
+        }
+        let is_it =
+            |session: &&mut LeavingSession| session.id == cluster_session_id && session.takes_replies();
+        leaving.iter_mut().find(is_it).map(|session| (&mut session.egress, endpoint))
     }
 
     fn append_what_is_due(

@@ -166,6 +166,27 @@ fn a_session_that_a_service_closed_gets_its_close_event_once() {
 }
 
 #[test]
+fn what_a_service_said_before_the_close_comes_before_the_word_of_it() {
+    let mut rig = Rig::with(Setup { state: state_with_a_session(), log_position: 256, ..Setup::default() });
+    let client = rig.add_client();
+    rig.run_ms(50);
+    let session = service_api::ClusterSessionId(5);
+    emit(&mut rig.state, ServiceEmission::CloseSession { cluster_session_id: session });
+    while rig.events().len() < 2 {
+        rig.step();
+    }
+    assert_eq!(rig.events()[1], "close 5 ServiceAction", "it is applied");
+    rig.leader.offer_egress(5, 0, b"bye").unwrap();
+    rig.run_ms(50);
+    assert_eq!(rig.leader.offer_egress(5, 0, b"too late"), Err(OfferError::Closed));
+    let last: Vec<_> = rig.clients[client].heard.iter().rev().take(2).collect();
+    assert!(matches!(last[1], Heard::Reply { payload, .. } if payload == b"bye"));
+    assert!(matches!(last[0], Heard::Event(event) if event.code == EventCode::Closed));
+    let closed = rig.actions.iter().filter(|action| matches!(action, LeaderAction::SessionClosed { .. }));
+    assert_eq!(closed.count(), 1);
+}
+
+#[test]
 fn a_suspended_leader_takes_nothing_and_loses_nothing() {
     let mut rig = Rig::new();
     let client = rig.add_client();
