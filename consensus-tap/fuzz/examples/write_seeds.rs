@@ -48,6 +48,7 @@ fn main() {
     recordings();
     scripts();
     archive_server();
+    cluster_client();
     leader();
 }
 
@@ -421,6 +422,26 @@ fn serving() {
     block(&mut script, 0, &message(&|out| refusal.encode(out)));
     script.push(192);
     write("announcer", "refused", &script);
+}
+
+fn cluster_client() {
+    let offer = [192, 5, 0, b'h', b'e', b'l', b'l', b'o'];
+    // Time for the streams to meet, the request, its answer.
+    let opened = [160, 1, 160, 1, 160, 1, 112, 160, 1];
+    write("cluster_client", "a_session", &[&opened[..], &offer, &[224, 1, 160, 20, 240, 160, 1]].concat());
+    let new_leader = [152, 3, 160, 1, 160, 1];
+    write("cluster_client", "a_new_leader", &[&opened[..], &new_leader, &offer].concat());
+    write("cluster_client", "redirected", &[160, 1, 160, 1, 160, 1, 128, 160, 1, 112, 160, 60]);
+    write("cluster_client", "challenged", &[160, 1, 160, 1, 160, 1, 144, 160, 1, 112, 160, 1]);
+    write("cluster_client", "left_alone", &[&opened[..], &[176, 160, 120, 160, 255, 160, 255]].concat());
+    let header = SessionMessageHeader { leadership_term_id: 0, cluster_session_id: 5, timestamp: 9 };
+    let mut reply = Vec::new();
+    header.encode(&mut reply);
+    reply.extend(b"reply");
+    let mut script = opened.to_vec();
+    block(&mut script, 0, &reply);
+    script.extend([136, 4]);
+    write("cluster_client", "replied_and_closed", &script);
 }
 
 fn leader() {

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod archive_server;
+mod cluster_client;
 mod codecs;
 mod conversation;
 mod files;
@@ -27,6 +28,7 @@ mod texts;
 mod wire;
 
 pub use archive_server::archive_server;
+pub use cluster_client::cluster_client;
 pub use codecs::*;
 pub use conversation::tap_conversation;
 pub use files::*;
@@ -94,6 +96,7 @@ targets! {
     consensus_server: "serving/consensus_server.rs";
     announcer: "serving/announcer.rs";
     archive_server: "archive/server/mod.rs", "serving/mod.rs";
+    cluster_client: "client/mod.rs", "client/session.rs", "client/egress.rs", "client/ingress_endpoints.rs";
     leader: "leader/mod.rs", "leader/requests.rs", "leader/ingress.rs";
     endpoint: "endpoint/mod.rs", "image/mod.rs", "publication/mod.rs";
     tap_datagrams: "tap/mod.rs";
