@@ -170,7 +170,7 @@ impl ClientResult {
     /// # Panics
     /// If not.
     pub(crate) fn expect_in_order(&self) {
-        for key in ["open", "out_of_order", "count_errors"] {
+        for key in ["open", "out_of_order", "count_errors", "lost"] {
             assert!(self.number(key) == 0.0, "{key}: {}", self.line);
         }
     }

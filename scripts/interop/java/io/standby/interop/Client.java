@@ -327,6 +327,7 @@ public final class Client implements EgressListener {
         Out.line("client sent=" + ledger.sent + " replied=" + ledger.replied +
             " unreplied=" + ledger.orphanCount() + " open=" + ledger.openCount() + " resent=" + resent +
             " extra_replies=" + ledger.extra + " out_of_order=" + ledger.outOfOrder + " count_errors=" + ledger.countErrors +
+            " lost=" + ledger.lost +
             " reconnects=" + reconnects + " new_leaders=" + newLeaders + " extra_sessions=" + churn.closedCount() +
             " max_gap_us=" + TimeUnit.NANOSECONDS.toMicros(ledger.gapMaxNs) + " " + ledger.roundTrip);
     }

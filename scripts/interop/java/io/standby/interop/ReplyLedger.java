@@ -22,6 +22,8 @@ final class ReplyLedger {
     long replied;
     long outOfOrder;
     long countErrors;
+    /** How far counts went back when another member began to lead: messages that were replied to and are gone. */
+    long lost;
     /** Replies beyond the first to a message: services other than the quickest, or a fault. */
     long extra;
     /** Longest time without a reply while one was due. */
@@ -30,6 +32,7 @@ final class ReplyLedger {
     private final ArrayDeque<Sent> open = new ArrayDeque<>();
     private final Map<Long, Sent> orphans = new HashMap<>();
     private long lastCount = -1;
+    private boolean isNewLeader;
     private long lastProgressNs;
     private long lastStampNs;
 
@@ -57,8 +60,13 @@ final class ReplyLedger {
         if (head != null && head.stampNs() == stampNs) {
             open.removeFirst();
             if (count <= lastCount) {
-                countErrors++;
+                if (isNewLeader) {
+                    lost += lastCount - (count - 1);
+                } else {
+                    countErrors++;
+                }
             }
+            isNewLeader = false;
             lastCount = count;
             complete(head, nowNs);
             return;
@@ -81,12 +89,13 @@ final class ReplyLedger {
 
     /** Nothing open may be replied to any more; returns it in the order of sending. */
     ArrayDeque<Sent> onLeaderLost() {
-        final ArrayDeque<Sent> lost = new ArrayDeque<>(open);
+        final ArrayDeque<Sent> orphaned = new ArrayDeque<>(open);
         for (final Sent message : open) {
             orphans.put(message.stampNs(), message);
         }
         open.clear();
-        return lost;
+        isNewLeader = true;
+        return orphaned;
     }
 
     /** Forgets how long replies took so far. */
