@@ -113,15 +113,14 @@ impl Cluster {
 
     /// A client with a driver of its own, connected and idle.
     pub(crate) fn client(&self, flags: &[&str]) -> Result<Client, BenchError> {
-        let mut command = self.files.java("Client");
-        command
-            .args(["--interactive", "--own-driver", "--aeron-dir", &self.files.path("client-driver")])
-            .args(["--base-port", &self.ports.base.to_string()])
-            .args(["--member-count", &self.members.len().to_string()])
-            .args(flags);
-        let mut process = Process::spawn("client", &command, self.files.errors("client"))?;
-        process.await_line("connected", START_TIMEOUT, |line| line.starts_with("client connected"))?;
-        Ok(Client { process, round_trips_path: self.files.path("round-trips") })
+        let endpoints = self.ingress_endpoints();
+        Client::start(&self.files, &[&["--ingress-endpoints", &endpoints], flags].concat())
+    }
+
+    /// Where members take ingress: `0=host:port,1=host:port`.
+    pub(crate) fn ingress_endpoints(&self) -> String {
+        let endpoint = |id| format!("{id}=localhost:{}", self.ports.base + id * PORTS_PER_MEMBER + 1);
+        (0..self.options.member_count).map(endpoint).collect::<Vec<_>>().join(",")
     }
 
     /// A block of ports beside the members', for a peer.
@@ -181,6 +180,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// A client with a driver of its own, connected and idle; `flags` say to whom.
+    pub(crate) fn start(files: &Workplace, flags: &[&str]) -> Result<Self, BenchError> {
+        let mut command = files.java("Client");
+        command
+            .args(["--interactive", "--own-driver", "--aeron-dir", &files.path("client-driver")])
+            .args(flags);
+        let mut process = Process::spawn("client", &command, files.errors("client"))?;
+        process.await_line("connected", START_TIMEOUT, |line| line.starts_with("client connected"))?;
+        Ok(Self { process, round_trips_path: files.path("round-trips") })
+    }
+
     /// Sends messages at a fixed rate a second, 0 for as fast as replies allow, and returns when all were replied
     /// to how long that took.
     pub(crate) fn send(&mut self, count: u64, rate: u64) -> Result<Duration, BenchError> {
@@ -263,7 +273,7 @@ pub(crate) struct Workplace {
 }
 
 impl Workplace {
-    fn create() -> Result<Self, BenchError> {
+    pub(crate) fn create() -> Result<Self, BenchError> {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let directory = TempDir::with_prefix_in("standby-perf-", parent)

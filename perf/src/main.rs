@@ -60,6 +60,8 @@ enum Bench {
     Replicate,
     /// Replaying the local log after a restart, against a Java member.
     Restart,
+    /// What a client waits for, and how much passes, at an active node, against a Java cluster of one member.
+    ActiveRtt,
 }
 
 fn main() -> ExitCode {
@@ -99,6 +101,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
         Bench::SnapshotStall => bench::snapshot_stall::run(&mut session)?,
         Bench::Replicate => bench::replicate::run(&mut session)?,
         Bench::Restart => bench::restart::run(&mut session)?,
+        Bench::ActiveRtt => bench::active_rtt::run(&mut session)?,
     }
     session.finish()
 }

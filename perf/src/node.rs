@@ -3,11 +3,12 @@
 //! A process has memory and CPU time of its own to be counted, and can be stood still. Cargo does not build the
 //! binary of `standby-node` for us, and the verbs are in its library.
 
-use crate::cluster::{Cluster, await_some, toggle};
+use crate::cluster::{Cluster, Workplace, await_some, toggle};
 use crate::error::BenchError;
 use crate::process::Process;
 use consensus_tap::file::cnc::counters::{
-    APPLIED_POSITION, RECORDED_POSITION, SNAPSHOT_POSITION, STANDBY_CONTROL_TOGGLE, TOGGLE_SNAPSHOT,
+    APPLIED_POSITION, ELECTION_STATE, RECORDED_POSITION, SNAPSHOT_POSITION, STANDBY_CONTROL_TOGGLE,
+    TOGGLE_SNAPSHOT,
 };
 use service_api::{
     ClientSession, CloseReason, Cluster as ClusterApi, ClusteredService, FrozenState, NewLeadershipTerm,
@@ -88,6 +89,61 @@ impl Node {
             Ok((applied_position(&counters) >= position).then_some(()))
         })
     }
+}
+
+/// A running node that leads a cluster of its own. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct ActiveNode {
+    process: Process,
+    ingress_endpoints: String,
+}
+
+impl ActiveNode {
+    /// Starts a node with the audit service in a new directory `name`, and waits until it serves.
+    pub(crate) fn start(files: &Workplace, name: &str, flags: &[&str]) -> Result<Self, BenchError> {
+        let ingress_endpoint = format!("localhost:{}", free_port()?);
+        let own = ["--service", "audit", "--bootstrap", "--ingress-endpoint", &ingress_endpoint];
+        let (process, aeron_dir) = spawn(files, name, &[&own[..], flags].concat())?;
+        await_some("active node", START_TIMEOUT, || {
+            let cnc = CncReader::open(&aeron_dir).ok();
+            Ok(cnc.filter(is_serving).map(drop))
+        })?;
+        let ingress_endpoints = format!("{MEMBER_ID}={ingress_endpoint}");
+        Ok(Self { process, ingress_endpoints })
+    }
+
+    /// Where it takes ingress.
+    pub(crate) fn ingress_endpoints(&self) -> &str {
+        &self.ingress_endpoints
+    }
+
+    /// Ends it in order.
+    pub(crate) fn stop(self) -> Result<(), BenchError> {
+        self.process.stop()
+    }
+}
+
+/// Whether a node leads, by its counters.
+pub(crate) fn is_serving(counters: &CncReader) -> bool {
+    counters.find(ELECTION_STATE, &[]).is_some_and(|counter| counter.value == ELECTION_CLOSED)
+}
+
+fn spawn(files: &Workplace, name: &str, flags: &[&str]) -> Result<(Process, PathBuf), BenchError> {
+    let program = std::env::current_exe().map_err(BenchError::io("find this program"))?;
+    let dir = files.path(name);
+    let mut command = Command::new(program);
+    command
+        .args([VERB, "--no-progress", "--host", "localhost", "--dir", &dir])
+        .args(flags)
+        .env("RUST_LOG", "warn");
+    let process = Process::spawn("node", &command, files.errors(name))?;
+    Ok((process, PathBuf::from(&dir).join("aeron")))
+}
+
+/// A port that the system has just handed out and taken back.
+fn free_port() -> Result<u16, BenchError> {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    socket.map(|address| address.port()).map_err(BenchError::io("find a free port"))
 }
 
 /// How a node's process competes for the cores.
@@ -277,6 +333,10 @@ impl<H: Hook> ClusteredService for HookedAudit<H> {
 }
 
 const VERB: &str = "run";
+/// A node's default.
+const MEMBER_ID: i32 = 100;
+/// No election is under way: Aeron's code.
+const ELECTION_CLOSED: i64 = 17;
 /// Only a node without a layout would be given one by it.
 const CORE_COUNT_UNUSED: usize = 1;
 const SLEEP: Duration = Duration::from_millis(1);

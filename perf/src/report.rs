@@ -52,15 +52,22 @@ pub(crate) struct Session {
     host: HostReport,
     is_quick: bool,
     all_met: bool,
+    /// What holds for every case of the bench, as `key=value` words at the end of each line.
+    conditions: String,
 }
 
 impl Session {
     pub(crate) fn new(directory: ResultsDirectory, is_quick: bool) -> Self {
-        Self { directory, host: HostReport::begin(), is_quick, all_met: true }
+        Self { directory, host: HostReport::begin(), is_quick, all_met: true, conditions: String::new() }
     }
 
     pub(crate) fn is_quick(&self) -> bool {
         self.is_quick
+    }
+
+    /// Has every line from here on say what holds on both sides, such as `file_sync_level=0`.
+    pub(crate) fn state_condition(&mut self, condition: &str) {
+        self.conditions = format!(" {condition}");
     }
 
     /// How often ours and theirs run.
@@ -114,6 +121,7 @@ impl Session {
         let is_met = pairs.meets(case.target);
         self.all_met &= is_met;
         for line in [pairs.result_line(case), pairs.spread_line(case, is_met)] {
+            let line = format!("{line}{}", self.conditions);
             println!("{line}");
             self.directory.keep_line(&line)?;
         }

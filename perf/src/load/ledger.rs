@@ -69,6 +69,12 @@ pub(crate) struct RoundTrips {
     after_from_ns: Option<u64>,
 }
 
+impl Faults {
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
 impl Ledger {
     pub(crate) fn new() -> Self {
         let histogram =

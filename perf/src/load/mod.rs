@@ -15,7 +15,7 @@ use crate::error::BenchError;
 use ledger::{Ledger, is_transient};
 use message::MessageMaker;
 use standby_node::agent::idle::{IdleStrategy, Idler};
-use standby_node::cluster_client::{ClientState, ClusterClient};
+use standby_node::cluster_client::{ClientState, ClusterClient, config};
 use standby_node::sys::clock::monotonic_ns;
 
 pub(crate) use ledger::NewLeader;
@@ -65,6 +65,15 @@ impl Load {
             is_catching_up: false,
             new_leader: None,
         }
+    }
+
+    /// A load on a session of its own.
+    ///
+    /// # Errors
+    /// When there is no session.
+    pub(crate) fn connect(ingress_endpoints: &str, options: LoadOptions) -> Result<Self, BenchError> {
+        let config = config(ingress_endpoints, EGRESS_CHANNEL).map_err(BenchError::run)?;
+        Ok(Self::new(ClusterClient::connect(config).map_err(BenchError::run)?, options))
     }
 
     pub(crate) fn client(&self) -> &ClusterClient {
@@ -207,6 +216,8 @@ fn due_after_ns(index: u64, rate: u64) -> u64 {
     (u128::from(index) * 1_000_000_000 / u128::from(rate)) as u64
 }
 
+/// With terms that stay in the processor's caches.
+const EGRESS_CHANNEL: &str = "aeron:udp?endpoint=localhost:0|term-length=1m";
 /// Replies are looked for at least this often, in messages.
 const BATCH_COUNT_MAX: u64 = 64;
 /// More messages without a reply are a backlog.

@@ -114,7 +114,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
     println!("{}", summary(&load));
     let faults = load.ledger.faults;
     load.close()?;
-    Ok(is_drained && faults == super::ledger::Faults::default())
+    Ok(is_drained && faults.is_none())
 }
 
 fn connect(arguments: &Arguments) -> Result<ClusterClient, BenchError> {
