@@ -107,6 +107,6 @@ pub struct LeaderCounters {
     pub replies_refused: u64,
     /// How often the log was full when there was something to append.
     pub log_full: u64,
-    /// Reports that nobody took.
+    /// Reports that nobody took, or that would have told of clients what was told before.
     pub reports_dropped: u64,
 }

@@ -34,6 +34,7 @@ mod ingress;
 mod leaving;
 mod log_publisher;
 mod opening;
+mod reports;
 mod requests;
 mod sessions;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use self::in_flight::{ServiceAppends, TimerFirings};
 use self::ingress::Ingress;
 use self::leaving::LeavingSession;
 use self::log_publisher::{AppendError, LogPublisher};
+use self::reports::Reports;
 use self::sessions::OpenSessions;
 use crate::authentication::Authenticator;
 use crate::authorisation::AuthorisationService;
@@ -71,8 +73,6 @@ use crate::wire::TermLength;
 const SPARE_IMAGE_COUNT: usize = 64;
 /// How often sessions are looked at, in nanoseconds.
 const TICK_NS: u64 = 1_000_000;
-/// Reports that nobody took are counted only.
-const REPORT_COUNT_MAX: usize = 64;
 /// While no ingress was taken for this long, though there was some, clients are not blamed for their silence.
 const STALL_NS: u64 = 100_000_000;
 
@@ -98,7 +98,7 @@ pub struct Leader {
     authenticator: Box<dyn Authenticator>,
     authorisation: Box<dyn AuthorisationService>,
     actions: VecDeque<LeaderAction>,
-    report_count: usize,
+    reports: Reports,
     counters: LeaderCounters,
     /// Since when ingress waits and none was taken.
     stalled_since_ns: Option<u64>,
@@ -169,7 +169,7 @@ impl Leader {
             authenticator,
             authorisation,
             actions: VecDeque::new(),
-            report_count: 0,
+            reports: Reports::default(),
             counters: LeaderCounters::default(),
             stalled_since_ns: None,
             told_unappendable: false,
@@ -313,9 +313,7 @@ impl Leader {
         if let Some((token, endpoint)) = self.lookups.poll() {
             return Some(LeaderAction::Resolve { token, endpoint });
         }
-        let action = self.actions.pop_front()?;
-        self.report_count -= usize::from(matches!(action, LeaderAction::Report(_)));
-        Some(action)
+        self.actions.pop_front().or_else(|| self.reports.pop().map(LeaderAction::Report))
     }
 
     /// End of the log, as far as this leader appended to it.
@@ -341,7 +339,11 @@ impl Leader {
 
     /// What happened so far.
     pub fn counters(&self) -> LeaderCounters {
-        LeaderCounters { dropped: self.ingress.dropped_count(), ..self.counters }
+        LeaderCounters {
+            dropped: self.ingress.dropped_count(),
+            reports_dropped: self.reports.dropped_count(),
+            ..self.counters
+        }
     }
 
     /// Counts of the transport.
@@ -396,7 +398,7 @@ impl Leader {
             Err(unappendable) => {
                 if !self.told_unappendable {
                     self.told_unappendable = true;
-                    self.report(format!(
+                    self.reports.push(format!(
                         "service {} offered a message of {} bytes, longer than the log's terms allow; it and \
                          all that the service offers from now on stay out of the log",
                         unappendable.service_id, unappendable.length
@@ -459,15 +461,6 @@ impl Leader {
             EndpointEvent::ImageUnavailable { key, .. } => self.ingress.on_image_unavailable(key),
             // A client that refuses its egress is no longer connected, which its replies find out.
             EndpointEvent::PublicationRejected { .. } => {}
-        }
-    }
-
-    fn report(&mut self, text: String) {
-        if self.report_count < REPORT_COUNT_MAX {
-            self.report_count += 1;
-            self.actions.push_back(LeaderAction::Report(text));
-        } else {
-            self.counters.reports_dropped += 1;
         }
     }
 

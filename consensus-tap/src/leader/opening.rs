@@ -45,7 +45,7 @@ impl Leader {
         } else {
             let channel = (session.response_channel.as_str(), session.response_stream_id);
             Egress::new(channel, limits, &mut self.random, &mut self.lookups).unwrap_or_else(|reason| {
-                self.report(format!("session {} cannot be answered: {reason}", session.id));
+                self.reports.push(format!("session {} cannot be answered: {reason}", session.id));
                 Egress::unreachable(limits)
             })
         };
@@ -85,10 +85,15 @@ impl Leader {
     fn advance_client(&mut self, session: &mut ConnectingSession, now_ns: u64) -> Step {
         if session.egress.is_unreachable() {
             self.counters.clients_rejected += 1;
-            self.report(format!(
-                "a client at {} cannot be answered: the host of its response channel `{}` does not resolve",
-                session.source, session.response_channel
-            ));
+            let ConnectingSession { source, response_channel, .. } = &*session;
+            let report = || {
+                format!(
+                    "a client at {} cannot be answered: the host of its response channel \
+                     `{response_channel}` does not resolve",
+                    source.ip()
+                )
+            };
+            self.reports.push_of_client(report, now_ns);
             return Step::Drop;
         }
         if session.has_left && !session.is_refused() {
@@ -102,8 +107,8 @@ impl Leader {
         let was_refused = session.is_refused();
         session.decide(&self.endpoint, self.authenticator.as_mut());
         if !was_refused && let Stage::Refused { detail, .. } = &session.stage {
-            let report = format!("a client at {} gets no session: {detail}", session.source);
-            self.report(report);
+            let report = || format!("a client at {} gets no session: {detail}", session.source.ip());
+            self.reports.push_of_client(report, now_ns);
         }
         self.message.clear();
         match &session.stage {

@@ -144,7 +144,8 @@ impl Leader {
             Ok(egress) => egress,
             Err(reason) => {
                 self.counters.clients_rejected += 1;
-                self.report(format!("a client at {source} cannot be answered: {reason}"));
+                let report = || format!("a client at {} cannot be answered: {reason}", source.ip());
+                self.reports.push_of_client(report, now_ns);
                 return;
             }
         };
@@ -152,7 +153,8 @@ impl Leader {
         self.next_session_id += 1;
         let stage = match refusal {
             Some((code, detail)) => {
-                self.report(format!("a client at {source} gets no session: {detail}"));
+                let report = || format!("a client at {} gets no session: {detail}", source.ip());
+                self.reports.push_of_client(report, now_ns);
                 Stage::Refused { code, detail }
             }
             None => Stage::Undecided,
