@@ -347,6 +347,7 @@ impl Conductor {
             replica.push(start).expect("a replica is started once");
         }
         self.snapshots.start(&self.history, log_position, self.now_ns);
+        self.downstream.on_started(&self.history.snapshot_sets(self.starting.service_count()));
         self.retention.start(log_position, self.rings.replica_module.is_some());
     }
 
