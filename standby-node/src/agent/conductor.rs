@@ -457,6 +457,7 @@ impl Conductor {
     /// Following ends, the node stays: its files are kept, its services hold their state.
     fn fail(&mut self, reason: String) {
         self.failed = true;
+        self.retention.halt();
         self.life.record_halt(&reason);
         self.command(ReceiverCommand::Failed { reason });
     }
@@ -498,6 +499,7 @@ impl Conductor {
             }
             TapReport::Halted { state, reason } => {
                 tracing::error!(state = state.name(), reason, "following has ended");
+                self.retention.halt();
                 self.life.record_halt(&format!("{}: {reason}", state.name()));
                 if state == TapState::Failed {
                     tracing::error!(
