@@ -39,9 +39,25 @@ pub enum ModuleState {
 }
 
 /// Aeron's number of a node that leads.
-const ROLE_LEADER: i64 = 2;
+pub(super) const ROLE_LEADER: i64 = 2;
 /// Aeron's number of an election that is over.
 const ELECTION_CLOSED: i64 = 17;
+
+impl ModuleState {
+    /// The name of the state with this number.
+    pub(super) fn name_of(value: i64) -> String {
+        let states = [
+            (Self::Init, "INIT"),
+            (Self::Active, "ACTIVE"),
+            (Self::Suspended, "SUSPENDED"),
+            (Self::Snapshot, "SNAPSHOT"),
+            (Self::Terminating, "TERMINATING"),
+            (Self::Closed, "CLOSED"),
+        ];
+        let name = states.iter().find(|(state, _)| *state as i64 == value).map(|(_, name)| *name);
+        name.map_or_else(|| format!("UNKNOWN({value})"), str::to_owned)
+    }
+}
 
 impl RoleGauges {
     /// Allocates them: a follower's, and no toggle that anybody may set.

@@ -16,7 +16,7 @@ pub use gauges::{FiguresError, ReceiverGauges, ServiceGauges, SnapshotGauges};
 pub use lag_window::{LagFigures, LagWindow, WINDOW_NS};
 pub use leader_gauges::{LeadingGauges, LogGauges, ModuleState, RoleGauges};
 pub use report::{
-    CheckLimits, ServiceReport, SnapshotsReport, SocketsReport, StatusError, StatusReport,
+    CheckLimits, LeadingReport, ServiceReport, SnapshotsReport, SocketsReport, StatusError, StatusReport,
     newest_snapshot_error,
 };
 pub use socket_gauges::{SocketGauges, SocketRole};

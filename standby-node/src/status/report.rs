@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::gauges::{FIELD_NAME_OFFSET, FieldKind};
+use super::leader_gauges::{ModuleState, ROLE_LEADER};
 use crate::agent::snapshot_control::SNAPSHOT_ERROR;
 use crate::store::StoreError;
 use crate::store::cnc::{CncError, CncReader};
@@ -20,9 +21,10 @@ use crate::sys::clock;
 /// What cnc.dat says of a node.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusReport {
-    /// `BACKUP_QUERY`, `FOLLOWING`, `DIVERGED`, …; `DOWN` when the node does not run.
+    /// `BACKUP_QUERY`, `FOLLOWING`, `DIVERGED`, …; of a node that leads `ACTIVE`, `SUSPENDED`, `SNAPSHOT` or
+    /// `TERMINATING`; `DOWN` when the node does not run.
     pub state: String,
-    /// `STANDBY`, or `BACKUP` where no service is hosted.
+    /// `STANDBY`, `BACKUP` where no service is hosted, or `LEADER`.
     pub role: &'static str,
     /// Process that wrote it.
     pub pid: i64,
@@ -78,12 +80,38 @@ pub struct StatusReport {
     pub backup_query_deadline_ms: Option<i64>,
     /// Entries of the error log.
     pub errors: usize,
+    /// What a node that leads does for its clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leading: Option<LeadingReport>,
     /// The node's own snapshots.
     pub snapshots: SnapshotsReport,
     /// Each service.
     pub services: Vec<ServiceReport>,
     /// What each member was last told of our snapshots; empty before [`Self::with_standby_snapshots`].
     pub standby_snapshots: Vec<MemberRecord>,
+}
+
+/// What cnc.dat says of a node that leads.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeadingReport {
+    /// How far the log counts.
+    pub commit_position: i64,
+    /// Sessions that are open.
+    pub sessions: usize,
+    /// Messages of clients in the log.
+    pub messages_appended: i64,
+    /// Messages of another term or of no open session.
+    pub messages_ignored: i64,
+    /// Messages that did not decode, were too long or broke off.
+    pub messages_invalid: i64,
+    /// Clients that got no session.
+    pub clients_rejected: i64,
+    /// Clients that fell silent.
+    pub clients_timed_out: i64,
+    /// Replies that found no client, or no room.
+    pub replies_refused: i64,
+    /// How often the log took nothing when there was something to append.
+    pub log_full: i64,
 }
 
 /// What cnc.dat says of both sockets together.
@@ -201,13 +229,19 @@ impl StatusReport {
         let recorded_position = own(&kind::RECORDED_POSITION);
         let applied_position =
             services.iter().map(|service| service.applied_position).min().unwrap_or(recorded_position);
+        let leads = value(kind::NODE_ROLE) == ROLE_LEADER;
         Ok(Self {
             state: match TapState::from_value(state) {
                 _ if !is_alive => "DOWN".to_owned(),
+                _ if leads => ModuleState::name_of(value(kind::CONSENSUS_MODULE_STATE)),
                 Some(state) => state.name().to_owned(),
                 None => format!("UNKNOWN({state})"),
             },
-            role: if services.is_empty() { "BACKUP" } else { "STANDBY" },
+            role: match services.is_empty() {
+                _ if leads => "LEADER",
+                true => "BACKUP",
+                false => "STANDBY",
+            },
             pid: cnc.pid(),
             source_member_id: value(kind::STANDBY_SOURCE_MEMBER_ID),
             leader_member_id: own(&kind::LEADER_MEMBER_ID),
@@ -239,6 +273,17 @@ impl StatusReport {
             snapshots_retrieved: cnc.find(kind::BACKUP_SNAPSHOT_RETRIEVE_COUNT, &[]).map(|c| c.value),
             backup_query_deadline_ms: cnc.find(kind::BACKUP_QUERY_DEADLINE, &[]).map(|c| c.value),
             errors: errors.len(),
+            leading: leads.then(|| LeadingReport {
+                commit_position: value(kind::COMMIT_POSITION),
+                sessions: cnc.counters().filter(|counter| counter.type_id == kind::CLUSTER_SESSION).count(),
+                messages_appended: own(&kind::CLIENT_MESSAGES_APPENDED),
+                messages_ignored: own(&kind::CLIENT_MESSAGES_IGNORED),
+                messages_invalid: own(&kind::CLIENT_MESSAGES_INVALID),
+                clients_rejected: own(&kind::CLIENTS_REJECTED),
+                clients_timed_out: value(kind::CLIENT_TIMEOUTS),
+                replies_refused: own(&kind::REPLIES_REFUSED),
+                log_full: own(&kind::LOG_FULL),
+            }),
             snapshots: SnapshotsReport {
                 toggle: match value(kind::STANDBY_CONTROL_TOGGLE) {
                     kind::TOGGLE_INACTIVE => "INACTIVE".to_owned(),
@@ -277,15 +322,21 @@ impl StatusReport {
     /// What a monitor should be told, empty when all is well.
     pub fn problems(&self, limits: CheckLimits) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.state != TapState::Following.name() {
-            problems.push(format!("state is {}, not {}", self.state, TapState::Following.name()));
+        let leads = self.leading.is_some();
+        let is_well = match leads {
+            true => ["ACTIVE", "SNAPSHOT"].contains(&self.state.as_str()),
+            false => self.state == TapState::Following.name(),
+        };
+        if !is_well {
+            let wanted = if leads { "ACTIVE" } else { TapState::Following.name() };
+            problems.push(format!("state is {}, not {wanted}", self.state));
         }
-        if let Some(max) = limits.lag_bytes
+        if let Some(max) = limits.lag_bytes.filter(|_| !leads)
             && (self.lag_bytes < 0 || self.lag_bytes as u64 > max)
         {
             problems.push(format!("lag_bytes is {}, more than {max}", self.lag_bytes));
         }
-        if let Some(max) = limits.lag
+        if let Some(max) = limits.lag.filter(|_| !leads)
             && (self.lag_ns < 0 || u128::from(self.lag_ns as u64) > max.as_nanos())
         {
             problems.push(format!("lag_ns is {}, more than {}", self.lag_ns, max.as_nanos()));
