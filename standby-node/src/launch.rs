@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use consensus_tap::archive::Recording;
 use consensus_tap::archive::server::ArchiveServerConfig;
-use consensus_tap::authentication::AcceptAll;
-use consensus_tap::authorisation::DenyAll;
 use consensus_tap::channel::HostPort;
 use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::cluster_mark::ClusterMark;
@@ -38,6 +36,7 @@ use crate::agent::snapshot_schedule::SnapshotSchedule;
 use crate::agent::storage::{SocketFamilies, Storage};
 use crate::agent::syncer::Syncer;
 use crate::announcing::Announcing;
+use crate::clients_file::{ClientAccess, ClientsFile, ClientsFileError};
 use crate::config::{Layout, NodeConfig, SERVICES_MAX};
 use crate::net::Offload;
 use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
@@ -127,6 +126,9 @@ pub enum LaunchError {
         /// Which core, and which there are.
         source: AffinityError,
     },
+    /// The file that names clients.
+    #[error(transparent)]
+    Clients(#[from] ClientsFileError),
     /// A thread.
     #[error(transparent)]
     Runner(#[from] RunnerError),
@@ -141,6 +143,25 @@ pub enum LaunchError {
 /// and in the result of [`NodeHandle::stop`].
 pub fn launch(
     config: NodeConfig,
+    make: impl Fn(ServiceId, &NodeConfig) -> Result<Box<dyn ClusteredService>, ServiceError>
+    + Send
+    + Sync
+    + 'static,
+) -> Result<NodeHandle, LaunchError> {
+    let access = match &config.leading.clients_file {
+        Some(path) => ClientsFile::read(path)?.into(),
+        None => ClientAccess::open(),
+    };
+    launch_with_access(config, access, make)
+}
+
+/// As [`launch`], with a say in who may be a client once the node leads; the key `clients_file` is passed over.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_with_access(
+    config: NodeConfig,
+    access: ClientAccess,
     make: impl Fn(ServiceId, &NodeConfig) -> Result<Box<dyn ClusteredService>, ServiceError>
     + Send
     + Sync
@@ -349,8 +370,7 @@ pub fn launch(
             seed: entropy(),
             ..LeaderConfig::default()
         },
-        authenticator: Box::new(AcceptAll),
-        authorisation: Box::new(DenyAll),
+        access,
         receiver_id: entropy() as i64,
         egress: set.egress,
         durable: durable.clone(),

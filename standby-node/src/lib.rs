@@ -10,6 +10,7 @@ pub mod announcing;
 pub mod archive_upkeep;
 pub mod audit;
 pub mod cli;
+pub mod clients_file;
 pub mod cluster_client;
 pub mod config;
 pub mod inspection;
@@ -29,4 +30,4 @@ pub mod store;
 pub mod sys;
 pub mod topology;
 
-pub use launch::{LaunchError, NodeHandle, launch};
+pub use launch::{LaunchError, NodeHandle, launch, launch_with_access};

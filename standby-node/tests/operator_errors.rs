@@ -176,6 +176,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("ingress_endpoint", "\"nowhere\""),
     ("bootstrap", "\"perhaps\""),
     ("ingress_stream_id", "2147483648"),
+    ("clients_file", "\"no-such-file\""),
     ("max_sessions", "70000"),
     ("session_timeout", "\"0s\""),
     ("leader_heartbeat_timeout", "\"soon\""),

@@ -14,8 +14,6 @@ mod led_log;
 
 use std::net::SocketAddr;
 
-use consensus_tap::authentication::Authenticator;
-use consensus_tap::authorisation::AuthorisationService;
 use consensus_tap::channel::HostPort;
 use consensus_tap::codec::log::{ClusterTimeUnit, NewLeadershipTermEvent};
 use consensus_tap::endpoint::LookupToken;
@@ -29,6 +27,7 @@ use super::egress_ring::EgressReceiver;
 use super::log_ring::{LogEnd, LogSender};
 use super::module_follower::ModuleFollower;
 use super::{Agent, AgentError};
+use crate::clients_file::ClientAccess;
 use crate::net::{DatagramIo, Outgoing};
 use crate::status::LeadingGauges;
 use crate::store::recording_writer::RecordingWriter;
@@ -147,10 +146,8 @@ pub struct LeadEnded {
 pub struct LeadingParts {
     /// How it deals with clients.
     pub config: LeaderConfig,
-    /// Who a client is.
-    pub authenticator: Box<dyn Authenticator>,
-    /// What a client may ask for.
-    pub authorisation: Box<dyn AuthorisationService>,
+    /// Who may be a client.
+    pub access: ClientAccess,
     /// Tells our receiving side from all others: unique.
     pub receiver_id: i64,
     /// From each service, by id.
@@ -180,8 +177,7 @@ pub struct Leading<Io> {
 #[derive(Debug)]
 struct Waiting {
     config: LeaderConfig,
-    authenticator: Box<dyn Authenticator>,
-    authorisation: Box<dyn AuthorisationService>,
+    access: ClientAccess,
     receiver_id: i64,
     durable: Option<SyncWatch>,
 }
@@ -207,8 +203,7 @@ impl<Io: DatagramIo> Leading<Io> {
         requests: Producer<LeadRequest>,
         ended: Producer<Box<LeadEnded>>,
     ) -> Self {
-        let LeadingParts { config, authenticator, authorisation, receiver_id, egress, durable, gauges } =
-            parts;
+        let LeadingParts { config, access, receiver_id, egress, durable, gauges } = parts;
         Self {
             io,
             commands,
@@ -216,7 +211,7 @@ impl<Io: DatagramIo> Leading<Io> {
             ended,
             egress,
             gauges,
-            waiting: Some(Waiting { config, authenticator, authorisation, receiver_id, durable }),
+            waiting: Some(Waiting { config, access, receiver_id, durable }),
             reign: None,
             status_due_ns: 0,
         }
@@ -258,8 +253,9 @@ impl<Io: DatagramIo> Leading<Io> {
     /// Begins the term. Services are told by the next end of the log.
     fn begin(&mut self, order: LeadOrder, now_ns: u64) -> Result<Reign, AgentError> {
         let LeadOrder { start, writer, mut readers, module } = order;
-        let Waiting { config, authenticator, authorisation, receiver_id, durable } =
+        let Waiting { config, access, receiver_id, durable } =
             self.waiting.take().ok_or("told twice to lead")?;
+        let ClientAccess { authenticator, authorisation } = access;
         let state = module.state().ok_or("a node without services cannot lead")?;
         assert_eq!(writer.recorded_position(), start.log_position, "a term begins at the end of the log");
         for session in state.sessions().iter() {

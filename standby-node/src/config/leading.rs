@@ -1,5 +1,7 @@
 //! What a node needs to know to lead.
 
+use std::path::PathBuf;
+
 use consensus_tap::channel::HostPort;
 use consensus_tap::wire::TermLength;
 
@@ -12,6 +14,8 @@ pub struct LeadingConfig {
     pub bootstrap: bool,
     /// Host and port to bind for clients; port 0 for any.
     pub ingress_endpoint: HostPort,
+    /// Names the clients; everybody may be one without.
+    pub clients_file: Option<PathBuf>,
     /// Stream on which clients send.
     pub ingress_stream_id: i32,
     /// Term length of a log that this node creates.
@@ -47,6 +51,7 @@ impl LeadingConfig {
         Ok(Self {
             bootstrap: settings.bootstrap.unwrap_or(false),
             ingress_endpoint: ingress_endpoint(settings, host)?,
+            clients_file: settings.clients_file.clone(),
             ingress_stream_id: settings.ingress_stream_id.unwrap_or(101),
             log_term_length: term_length("log_term_length", settings.log_term_length, 64 << 20)?,
             log_mtu: log_mtu(settings)?,

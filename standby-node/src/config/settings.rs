@@ -262,6 +262,10 @@ pub struct Settings {
     #[arg(long, value_name = "ID")]
     pub ingress_stream_id: Option<i32>,
 
+    /// File (TOML) that names who may be a client while this node leads: see the manual. [default: everybody may]
+    #[arg(long, value_name = "FILE")]
+    pub clients_file: Option<PathBuf>,
+
     /// Most clients at once while this node leads (aeron.cluster.max.sessions). [default: 10]
     #[arg(long, value_name = "N")]
     pub max_sessions: Option<NonZeroU16>,
@@ -312,7 +316,7 @@ impl Settings {
             socket_receive_buffer, socket_send_buffer, connect_timeout, response_timeout, message_timeout,
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,
             service_cores, idle, network, aeron_dir, snapshot_mode, snapshot_on_ordinary, snapshot_interval,
-            snapshot_log_length, snapshot_term_length, retain_snapshots, ingress_stream_id, max_sessions,
+            snapshot_log_length, snapshot_term_length, retain_snapshots, ingress_stream_id, clients_file, max_sessions,
             session_timeout, leader_heartbeat_timeout, log_term_length, egress_term_length, log_mtu, audit_ballast,
         )
     }

@@ -33,11 +33,6 @@ impl Downstream {
         self.is_stale = true;
     }
 
-    /// The services run, and these sets are there.
-    pub(super) fn on_started(&mut self, sets: &[SnapshotSet]) {
-        self.announcing.on_sets_found(sets);
-    }
-
     /// A set of our own counts, and the archive agent lists it: every member is to be told.
     pub(super) fn on_snapshot_published(&mut self, set: &SnapshotSet) {
         self.announcing.announce(set);
