@@ -1,12 +1,13 @@
 //! A node that begins a cluster of its own and leads it, with clients of ours.
 
 use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use standby_node::agent::idle::{IdleStrategy, Idler};
-use standby_node::cluster_client::{ClusterClient, OfferError, config};
+use standby_node::cluster_client::{ClusterClient, Credentials, OfferError, config};
 
-use crate::support::node::{Node, NodeFlags, Output, TIMEOUT, path, run};
+use crate::support::node::{Node, NodeFlags, Output, TIMEOUT, closed_port, path, run};
 
 mod support;
 
@@ -66,7 +67,7 @@ fn exchange(client: &mut ClusterClient, count: u64, window: usize) -> i64 {
                     number += 1;
                     work += 1;
                 }
-                Err(OfferError::BackPressured) => {}
+                Err(OfferError::BackPressured | OfferError::NotConnected) => {}
                 Err(error) => panic!("message {number}: {error}"),
             }
         }
@@ -97,6 +98,107 @@ fn a_node_of_its_own_answers_a_client_in_order() {
             assert_eq!(node.terminate(), Some(0), "{}", node.output());
         }
     }
+}
+
+#[test]
+fn a_client_goes_on_in_its_session_when_the_node_starts_again() {
+    let ingress = format!("127.0.0.1:{}", closed_port());
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let start = || {
+        let mut extra = vec!["--bootstrap".to_owned(), "--ingress-endpoint".to_owned(), ingress.clone()];
+        extra.extend(["--log-term-length".to_owned(), "1m".to_owned()]);
+        Node::running(NodeFlags { dir: Some(temp.path().join("node")), extra, ..NodeFlags::default() })
+    };
+    let mut node = start();
+    let mut config = config(&format!("100={ingress}"), "aeron:udp?endpoint=127.0.0.1:0").expect("a config");
+    config.new_leader_timeout_ns = Some(TIMEOUT.as_nanos() as u64);
+    let mut client = ClusterClient::connect(config).expect("it leads");
+    let session_id = client.cluster_session_id();
+    let mut last_count = exchange(&mut client, 300, 50);
+    for term in 1..=3 {
+        if term == 2 {
+            assert_eq!(node.terminate(), Some(0), "{}", node.output());
+        }
+        // Dropping a node kills it.
+        drop(node);
+        node = start();
+        let deadline = Instant::now() + TIMEOUT;
+        while client.leadership_term_id() < term {
+            client.poll(&mut |_: i64, _: &[u8]| {}).expect("the session lives");
+            assert!(Instant::now() < deadline, "no new leader is heard of:\n{}", node.output());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let count = exchange(&mut client, 300, 50);
+        assert!(count > last_count + 299, "{count} after {last_count}: nothing that was answered is lost");
+        last_count = count;
+        assert_eq!(client.cluster_session_id(), session_id);
+        let terms = run(&["recording-log", "--json", "--dir", path(node.dir())]);
+        assert_eq!(terms.stdout.matches("TERM").count() as i64, term + 1, "{terms:?}");
+    }
+    client.close(Duration::from_secs(1)).expect("it ends in order");
+}
+
+#[test]
+fn a_standby_follows_the_node_that_leads_and_may_not_lead_its_log() {
+    for level in ["0", "2"] {
+        let leader = bootstrapped(&["--file-sync-level", level]);
+        let mut client = connect(&leader);
+        exchange(&mut client, 500, 50);
+        let output = leader.output();
+        let (_, archive) = output.split_once("archive_addr=").expect("it tells where");
+        let archive = archive.split_whitespace().next().expect("an address").to_owned();
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let flags = |extra: &[&str]| NodeFlags {
+            dir: Some(temp.path().join("standby")),
+            consensus_endpoints: Some(archive.clone()),
+            extra: [&["--member-id", "101"], extra].concat().iter().map(|&flag| flag.to_owned()).collect(),
+        };
+        let mut standby = Node::running(flags(&[]));
+        exchange(&mut client, 500, 50);
+        let state = |node: &Node| node.await_status("there", |_| true)["services"][0]["hash"].clone();
+        let position = leader.await_status("committed", |status| {
+            status["leading"]["commit_position"] == status["recorded_position"]
+        })["recorded_position"]
+            .as_i64();
+        standby.await_status("where the leader is", |status| {
+            status["state"] == "FOLLOWING" && status["applied_position"].as_i64() >= position
+        });
+        let hash = state(&leader);
+        standby.await_status("the same as the leader", |status| status["services"][0]["hash"] == hash);
+        assert_eq!(standby.number("leader_member_id"), 100);
+        assert_eq!(standby.terminate(), Some(0), "{}", standby.output());
+
+        let mut refused = Node::start(flags(&["--bootstrap"]));
+        assert_eq!(refused.wait(), Some(1));
+        assert!(refused.output().contains("was led by another node, in term 0"), "{}", refused.output());
+        let follows = Node::running(flags(&[]));
+        follows.await_status("following again", |status| status["state"] == "FOLLOWING");
+    }
+}
+
+#[test]
+fn only_clients_that_the_file_names_are_let_in() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let file = temp.path().join("clients.toml");
+    let text = "[[client]]\nprincipal = \"ann\"\ncredentials = \"ann:1\"\nchallenge_answer = \"blue\"\n";
+    std::fs::write(&file, text).expect("a file");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+    let node = bootstrapped(&["--clients-file", path(&file)]);
+    node.await_output("leading member_id=100", 1);
+    let attempt = |credentials: &str, answer: &str| {
+        let members = format!("100={}", ingress_endpoint(&node));
+        let mut config = config(&members, "aeron:udp?endpoint=127.0.0.1:0").expect("it can be read");
+        config.credentials = Credentials::ChallengeResponse {
+            initial: credentials.as_bytes().to_vec(),
+            answer: answer.as_bytes().to_vec(),
+        };
+        ClusterClient::connect(config)
+    };
+    for (credentials, answer) in [("ann:2", "blue"), ("", "blue"), ("ann:1", "red")] {
+        let error = attempt(credentials, answer).map(drop).expect_err("it is let in").to_string();
+        assert!(error.contains("authentication"), "{error}");
+    }
+    exchange(&mut attempt("ann:1", "blue").expect("it is known"), 50, 10);
 }
 
 /// A verb on the node's directory.

@@ -13,6 +13,7 @@ mod forks;
 mod full_disk;
 mod joining;
 mod kills;
+mod leading;
 mod loss;
 mod module_state;
 mod official_tools;
