@@ -147,6 +147,7 @@ impl Pair {
                         self.serving.on_resolved(token, address, now_ns, &self.store);
                     }
                     ServingAction::Announced(outcome) => panic!("nothing was announced: {outcome:?}"),
+                    ServingAction::Beacon(beacon) => panic!("nobody else stands by: {beacon:?}"),
                     ServingAction::Report(text) => assert!(!text.is_empty()),
                 }
             }

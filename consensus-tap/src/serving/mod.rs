@@ -7,12 +7,15 @@
 //! ```text
 //!   datagrams ─> Endpoint ─> Inbox ─┬─ archive control stream ──> ArchiveServer ───> replays, responses
 //!                                   ├─ consensus stream ────────> ConsensusServer ─> answers as of a member
+//!                                   ├─ stream of standbys ──────> StandbyLink ─────> how the others stand
 //!                                   └─ a stream an announcement > Announcer ───────> what became of it
 //! ```
 
 mod allow_list;
 mod announcer;
 mod consensus_server;
+mod liveness;
+mod standby_link;
 #[cfg(test)]
 mod test_network;
 
@@ -23,14 +26,21 @@ pub use self::announcer::{
 pub use self::consensus_server::{
     ConsensusServer, ConsensusServerConfig, ConsensusServerCounters, LastTerm, RefusedRequest, Standing,
 };
+pub use self::liveness::ProbedMember;
+pub use self::standby_link::StandbyLinkConfig;
+
+use self::liveness::Liveness;
+use self::standby_link::StandbyLink;
 
 use crate::archive::server::{ArchiveServer, ArchiveServerConfig, RecordingStore, Surroundings};
 use crate::authentication::Authenticator;
 use crate::channel::HostPort;
+use crate::codec::standby::STANDBY_STREAM_ID;
 use crate::endpoint::{
     Endpoint, EndpointEvent, EndpointLimits, Inbox, LookupToken, NameLookups, Transmit, TransportCounters,
 };
 use crate::image::{ImageKey, ImageSink, Refused, SubscriptionId, SubscriptionParams};
+use crate::transition::{Beacon, MemberSign};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +58,8 @@ pub struct ServingConfig {
     pub consensus: ConsensusServerConfig,
     /// How members are told of snapshots.
     pub announcer: AnnouncerConfig,
+    /// Who else stands by.
+    pub standbys: StandbyLinkConfig,
 }
 
 /// A request to the runtime.
@@ -62,6 +74,8 @@ pub enum ServingAction {
     },
     /// An announcement came to its end at one member.
     Announced(MemberOutcome),
+    /// Another standby said how it stands.
+    Beacon(Beacon),
     /// Tell the operator.
     Report(String),
 }
@@ -80,6 +94,9 @@ pub struct Serving<S: RecordingStore> {
     consensus_subscription: SubscriptionId,
     consensus: ConsensusServer,
     announcer: Announcer,
+    standby_subscription: SubscriptionId,
+    standbys: StandbyLink,
+    liveness: Liveness,
     reports: VecDeque<String>,
 }
 
@@ -92,7 +109,7 @@ impl<S: RecordingStore> Serving<S> {
         consensus_authenticator: Box<dyn Authenticator>,
         receiver_id: i64,
     ) -> Self {
-        let ServingConfig { archive, consensus, announcer } = config;
+        let ServingConfig { archive, consensus, announcer, standbys } = config;
         let limits = EndpointLimits {
             image_count_max: archive.session_count_max + SPARE_IMAGE_COUNT,
             ..EndpointLimits::default()
@@ -101,6 +118,8 @@ impl<S: RecordingStore> Serving<S> {
         let mut subscribe = |stream_id| endpoint.add_subscription(SubscriptionParams::new(stream_id));
         let archive_subscription = subscribe(archive.control_stream_id);
         let consensus_subscription = subscribe(announcer.consensus_stream_id);
+        let standby_subscription = subscribe(STANDBY_STREAM_ID);
+        let liveness = Liveness::new(announcer.consensus_stream_id, announcer.seed.rotate_left(17));
         Self {
             endpoint,
             lookups: NameLookups::default(),
@@ -112,6 +131,9 @@ impl<S: RecordingStore> Serving<S> {
             consensus_subscription,
             consensus: ConsensusServer::new(consensus, consensus_authenticator),
             announcer: Announcer::new(announcer),
+            standby_subscription,
+            standbys: StandbyLink::new(standbys),
+            liveness,
             reports: VecDeque::new(),
         }
     }
@@ -126,6 +148,21 @@ impl<S: RecordingStore> Serving<S> {
         self.announcer.announce(announcement);
     }
 
+    /// Probes these members of the cluster from now on; those that were probed before go on being so.
+    pub fn probe(&mut self, members: &[ProbedMember], now_ns: u64) {
+        self.liveness.probe(members, now_ns, &mut self.endpoint);
+    }
+
+    /// What was heard of the members that are probed.
+    pub fn member_signs(&self) -> Vec<MemberSign> {
+        self.liveness.signs(&self.endpoint)
+    }
+
+    /// Tells the other standbys how this one stands.
+    pub fn tell_standbys(&mut self, beacon: &Beacon) {
+        self.standbys.tell(beacon, &mut self.endpoint);
+    }
+
     /// A datagram came in.
     pub fn on_datagram(&mut self, datagram: &[u8], from: SocketAddr, now_ns: u64, store: &S) {
         self.endpoint.on_datagram(datagram, from, now_ns, &mut Sink { inbox: &mut self.inbox });
@@ -136,9 +173,11 @@ impl<S: RecordingStore> Serving<S> {
 
     /// A name was looked up, or could not be (`None`).
     pub fn on_resolved(&mut self, token: LookupToken, address: Option<SocketAddr>, now_ns: u64, store: &S) {
-        let Self { endpoint, lookups, archive, consensus, announcer, .. } = self;
+        let Self { endpoint, lookups, archive, consensus, announcer, standbys, liveness, .. } = self;
         if !consensus.on_resolved(token, address, now_ns, endpoint)
             && !announcer.on_resolved(token, address, now_ns, endpoint)
+            && !standbys.on_resolved(token, address, now_ns, endpoint)
+            && !liveness.on_resolved(token, address, now_ns, endpoint)
         {
             archive.on_resolved(token, address, now_ns, &mut Surroundings { endpoint, lookups, store });
         }
@@ -151,9 +190,11 @@ impl<S: RecordingStore> Serving<S> {
             self.on_endpoint_event(event, now_ns);
             work += 1;
         }
-        let Self { endpoint, lookups, archive, consensus, announcer, .. } = self;
+        let Self { endpoint, lookups, archive, consensus, announcer, standbys, liveness, .. } = self;
         work += consensus.on_timeout(now_ns, endpoint);
         work += announcer.on_timeout(now_ns, endpoint, lookups);
+        work += standbys.on_timeout(now_ns, endpoint, lookups);
+        work += liveness.on_timeout(now_ns, endpoint, lookups);
         work + archive.on_timeout(now_ns, &mut Surroundings { endpoint, lookups, store })
     }
 
@@ -170,7 +211,11 @@ impl<S: RecordingStore> Serving<S> {
         if let Some(outcome) = self.announcer.poll_outcome() {
             return Some(ServingAction::Announced(outcome));
         }
-        if let Some(RefusedRequest { from, reason }) = self.consensus.poll_refused() {
+        if let Some(beacon) = self.standbys.poll_beacon() {
+            return Some(ServingAction::Beacon(beacon));
+        }
+        let refused = self.consensus.poll_refused().or_else(|| self.standbys.poll_refused());
+        if let Some(RefusedRequest { from, reason }) = refused {
             return Some(ServingAction::Report(format!("a request from {from} was refused: {reason}")));
         }
         let report = self.reports.pop_front().or_else(|| self.archive.poll_report());
@@ -200,17 +245,24 @@ impl<S: RecordingStore> Serving<S> {
     /// Ends every session; what is still to be sent comes out of [`Self::poll_transmit`].
     pub fn close(&mut self, now_ns: u64) {
         self.archive.close(now_ns, &mut self.endpoint);
+        self.standbys.close(now_ns, &mut self.endpoint);
+        self.liveness.close(now_ns, &mut self.endpoint);
+        self.endpoint.remove_subscription(self.standby_subscription, now_ns);
         self.endpoint.remove_subscription(self.archive_subscription, now_ns);
         self.endpoint.remove_subscription(self.consensus_subscription, now_ns);
     }
 
     fn on_messages(&mut self, now_ns: u64, store: &S) {
-        let Self { endpoint, lookups, inbox, sources, archive, consensus, announcer, .. } = self;
+        let Self { endpoint, lookups, inbox, sources, archive, consensus, announcer, standbys, .. } = self;
+        let source = |image: ImageKey| {
+            let known = sources.iter().find(|(known, _)| *known == image);
+            known.expect("an image is announced before its first byte").1
+        };
         inbox.drain(|image, message| {
             if image.subscription == self.consensus_subscription {
-                let source = sources.iter().find(|(known, _)| *known == image);
-                let (_, from) = source.expect("an image is announced before its first byte");
-                consensus.on_message(message, *from, now_ns, lookups);
+                consensus.on_message(message, source(image), now_ns, lookups);
+            } else if image.subscription == self.standby_subscription {
+                standbys.on_message(message, source(image));
             } else if announcer.owns(image.subscription) {
                 announcer.on_message(image, message, now_ns, endpoint);
             } else {

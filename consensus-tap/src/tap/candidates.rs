@@ -55,6 +55,15 @@ impl Candidates {
         }
     }
 
+    /// Makes an endpoint the one to ask now, known or new.
+    pub(super) fn prefer(&mut self, endpoint: HostPort) {
+        self.add(endpoint.clone());
+        if let Some(index) = self.endpoints.iter().position(|known| *known == endpoint) {
+            self.next = index;
+            self.begin_round();
+        }
+    }
+
     /// Whether there is more than one.
     pub(super) fn is_choice(&self) -> bool {
         self.endpoints.len() > 1
@@ -112,6 +121,18 @@ mod tests {
 
     fn endpoint(text: &str) -> HostPort {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_preferred_endpoint_is_asked_next_and_the_round_goes_on_behind_it() {
+        let mut candidates = Candidates::new(vec!["a:1".parse().unwrap(), "b:1".parse().unwrap()]);
+        candidates.prefer("s:1".parse().unwrap());
+        assert_eq!(candidates.current().to_string(), "s:1");
+        candidates.refuse(Verdict::Unusable);
+        assert_eq!(candidates.current().to_string(), "a:1");
+        candidates.prefer("b:1".parse().unwrap());
+        assert_eq!(candidates.current().to_string(), "b:1");
+        assert!(!candidates.refuse(Verdict::Unusable).is_round_over, "it counts from there");
     }
 
     #[test]

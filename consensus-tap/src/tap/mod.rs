@@ -57,6 +57,7 @@ use self::router::Router;
 use self::snapshot_fetch::SnapshotFetch;
 use self::snapshot_watch::SnapshotWatch;
 use crate::archive::{CorrelationId, Recording};
+use crate::channel::HostPort;
 use crate::endpoint::{Endpoint, EndpointEvent, Inbox, Transmit, TransportCounters};
 use crate::image::{SubscriptionId, SubscriptionParams};
 use crate::random::next_random;
@@ -310,6 +311,36 @@ impl Tap {
     /// How many publications, subscriptions and images are open or taking leave: a few, whatever the cluster does.
     pub fn stream_count(&self) -> usize {
         self.endpoint.stream_count()
+    }
+
+    /// Leaves the source and looks for no other: nothing more is recorded until [`Self::resume`]. What waits
+    /// behind a gap is gone.
+    pub fn pause(&mut self, now_ns: u64) {
+        if !matches!(self.phase, Phase::Halted) {
+            self.disconnect(now_ns);
+            self.phase = Phase::Idle;
+            self.status.state = TapState::BackupQuery;
+        }
+    }
+
+    /// Looks for a source again, after [`Self::pause`].
+    pub fn resume(&mut self, now_ns: u64) {
+        if matches!(self.phase, Phase::Idle) {
+            self.query(now_ns);
+        }
+    }
+
+    /// Asks this endpoint next, whoever is followed now: it is known to have more of the log.
+    pub fn prefer(&mut self, endpoint: HostPort, now_ns: u64) {
+        self.candidates.prefer(endpoint);
+        if matches!(self.phase, Phase::Idle | Phase::Halted) {
+            return;
+        }
+        if self.source.is_some() {
+            self.status.sources_lost += 1;
+        }
+        self.disconnect(now_ns);
+        self.query(now_ns);
     }
 
     /// Ends every session in order; what is still to be sent comes out of [`Self::poll_transmit`].

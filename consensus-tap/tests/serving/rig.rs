@@ -127,6 +127,7 @@ impl Rig {
                     self.serving.on_resolved(token, address, now_ns, &self.store);
                 }
                 ServingAction::Announced(outcome) => panic!("nothing was announced: {outcome:?}"),
+                ServingAction::Beacon(beacon) => panic!("nobody else stands by: {beacon:?}"),
                 ServingAction::Report(text) => self.reports.push(text),
             }
         }

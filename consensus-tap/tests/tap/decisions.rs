@@ -4,7 +4,7 @@ use super::standby::{SECOND, Standby};
 use super::world::World;
 use consensus_tap::archive::Credentials;
 use consensus_tap::codec::archive_control::RecordingDescriptor;
-use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapReport, TapState};
+use consensus_tap::tap::{Recorder, RecordingKey, ReplayStart, Routing, SourceType, TapReport, TapState};
 
 /// As long as a source needs to be found, and more.
 pub(super) const SOON_NS: u64 = 10 * SECOND;
@@ -19,6 +19,10 @@ pub(super) fn follows_and_keeps_up(world: &mut World) {
     world.pass(SECOND);
     world.cluster.appends_per_mille = 0;
     world.until("caught up again", SOON_NS, World::is_caught_up);
+}
+
+fn log_end(world: &World) -> Option<i64> {
+    world.standby.recorder.position(RecordingKey::Log)
 }
 
 pub(super) fn grow(world: &mut World, length: i64) {
@@ -88,6 +92,30 @@ fn a_member_known_from_a_response_takes_over_with_routing_all() {
         world.standby.state() == TapState::Following && !world.is_following(0)
     });
     follows_and_keeps_up(&mut world);
+}
+
+#[test]
+fn a_tap_that_is_paused_records_nothing_more_and_goes_on_where_it_stood() {
+    let mut world = World::calm(1, |_| {});
+    follows_and_keeps_up(&mut world);
+    world.standby.tap.pause(world.now_ns);
+    let position = log_end(&world);
+    world.pass(5 * SECOND);
+    assert_eq!(log_end(&world), position);
+    assert_eq!(world.standby.tap.status().source_member_id, -1);
+    world.standby.tap.resume(world.now_ns);
+    follows_and_keeps_up(&mut world);
+    assert!(log_end(&world) > position);
+}
+
+#[test]
+fn a_preferred_source_is_followed_at_once_whoever_is_followed_now() {
+    let mut world = World::calm(3, |_| {});
+    follows_and_keeps_up(&mut world);
+    for member in [2, 0, 1] {
+        world.standby.tap.prefer(format!("m{member}:1").parse().unwrap(), world.now_ns);
+        world.until("the preferred one", SOON_NS, |world| world.is_caught_up() && world.is_following(member));
+    }
 }
 
 #[test]
