@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use consensus_tap::archive::Recording;
 use consensus_tap::archive::server::ArchiveServerConfig;
+use consensus_tap::archive::{Credentials, Recording};
 use consensus_tap::channel::HostPort;
 use consensus_tap::file::archive_mark::ArchiveMark;
 use consensus_tap::file::cluster_mark::ClusterMark;
@@ -13,7 +13,9 @@ use consensus_tap::file::cnc::counters as kind;
 use consensus_tap::file::node_state;
 use consensus_tap::leader::LeaderConfig;
 use consensus_tap::module::ConsensusModuleState;
-use consensus_tap::serving::{AnnouncerConfig, ConsensusServerConfig, Serving, ServingConfig};
+use consensus_tap::serving::{
+    AnnouncerConfig, ConsensusServerConfig, Serving, ServingConfig, StandbyLinkConfig,
+};
 use consensus_tap::tap::Tap;
 use rtrb::RingBuffer;
 use service_api::{ClusteredService, ServiceError, ServiceId, StatusFields};
@@ -22,8 +24,8 @@ use crate::agent::Agent;
 use crate::agent::archive::Archive;
 use crate::agent::backlog::Backlog;
 use crate::agent::conductor::{
-    Conductor, ConductorRings, Downstream, Following, LeadRings, LeaderIdentity, Leadership,
-    ModuleStateRequest, Retention, StopWish, member_entry,
+    Activation, ActivationParts, Conductor, ConductorRings, Downstream, Following, LeadRings, LeaderIdentity,
+    Leadership, ModuleStateRequest, Retention, StopWish, discard_requests, member_entry,
 };
 use crate::agent::leading::{Leading, LeadingParts};
 use crate::agent::receiver::Receiver;
@@ -46,8 +48,9 @@ use crate::standing::StandingKeeper;
 use crate::starting::Starting;
 use crate::status::{
     ArchiveGauges, BackupSchedule, CycleGauges, FiguresError, LeadingGauges, ReceiverGauges, RoleGauges,
-    ServiceGauges, SnapshotGauges,
+    ServiceGauges, SnapshotGauges, TransitionGauges,
 };
+use crate::store::activation_record;
 use crate::store::cnc::{CncError, CncFile, CncSettings};
 use crate::store::counters::CountersFull;
 use crate::store::directory::NodeDirectory;
@@ -339,6 +342,19 @@ pub fn launch_with_access(
             seed: entropy(),
             ..AnnouncerConfig::default()
         },
+        standbys: StandbyLinkConfig {
+            cluster_id: config.cluster_id,
+            standbys: config.activation.standbys.clone(),
+            credentials: match &config.tap.cluster_credentials {
+                Credentials::None => Vec::new(),
+                Credentials::Simple(initial) | Credentials::ChallengeResponse { initial, .. } => {
+                    initial.clone()
+                }
+            },
+            secrets: config.consensus_secrets.clone(),
+            allow_list: config.serve_allow.clone(),
+            seed: entropy(),
+        },
     };
     let serving = Serving::new(
         serving,
@@ -352,6 +368,21 @@ pub fn launch_with_access(
         Announcing::new(config.tap.clone(), StandbySnapshots::read(&standby_snapshots)?),
         standby_snapshots,
     );
+    let activation_file = activation_record::path_in(&directory.cluster());
+    discard_requests(&directory.cluster());
+    let activation = Activation::new(ActivationParts {
+        config: config.activation.clone(),
+        tap: config.tap.clone(),
+        gauges: TransitionGauges::allocate(&mut counters, config.cluster_id, CYCLE_THRESHOLD)?,
+        toggle: snapshot_gauges.toggle.clone(),
+        source: gauges.source_gauges(),
+        service_count,
+        cluster_directory: directory.cluster(),
+        file: activation_record::read(&activation_file)?,
+        file_path: activation_file,
+        seed: entropy(),
+        now_ms,
+    });
     let standby_cycles =
         CycleGauges::allocate_for_standby(&mut counters, config.cluster_id, CYCLE_THRESHOLD)?;
     let archive_gauges = ArchiveGauges::allocate(&mut counters, archive_id, config.cluster_id)?;
@@ -440,6 +471,7 @@ pub fn launch_with_access(
                 ),
                 retention: Retention::new(config.retention, durable_position.clone()),
                 leadership,
+                activation,
             },
             life,
             backup,

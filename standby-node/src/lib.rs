@@ -4,6 +4,7 @@
 //! verb with them. [`topology`] shows which agent runs where.
 #![deny(unsafe_code)]
 
+pub mod activation_files;
 mod advice;
 pub mod agent;
 pub mod announcing;

@@ -168,9 +168,9 @@ fn files() {
             log_recording_id: 3,
             forced_checks: 9,
             time_ms: 1,
-            cluster_members: "0,a:1,b:1,c:1,d:1,e:1".to_owned(),
         }),
         grant: Some((101, 7)),
+        cluster_members: "0,a:1,b:1,c:1,d:1,e:1".to_owned(),
     };
     write("activation", "leading", &activation.encode());
     write("activation", "none", &Activation::default().encode());

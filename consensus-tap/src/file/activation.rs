@@ -21,6 +21,8 @@ pub struct Activation {
     pub record: Option<ActivationRecord>,
     /// Which standby was promised that this one does not lead: its member id, and its claim.
     pub grant: Option<(i32, i64)>,
+    /// The members of the cluster as they were last named: a restart looks whether they live before it leads.
+    pub cluster_members: String,
 }
 
 /// A decision to lead.
@@ -40,8 +42,6 @@ pub struct ActivationRecord {
     pub forced_checks: u64,
     /// When it was decided, milliseconds since 1970.
     pub time_ms: i64,
-    /// The members of the cluster, as it was last heard of: a restart looks for them before it leads again.
-    pub cluster_members: String,
 }
 
 /// What became of a decision to lead.
@@ -84,7 +84,7 @@ impl Activation {
         bytes.extend_from_slice(&claim_id.to_le_bytes());
         bytes.extend_from_slice(&member_id.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
-        let members = record.map_or("", |record| record.cluster_members.as_str());
+        let members = self.cluster_members.as_str();
         assert!(members.len() <= LENGTH_MAX - FIXED_LENGTH, "a member list of {} bytes", members.len());
         bytes.extend_from_slice(&(members.len() as u32).to_le_bytes());
         bytes.extend_from_slice(members.as_bytes());
@@ -153,10 +153,9 @@ impl Activation {
             log_recording_id: i64_at(48),
             forced_checks: i64_at(56) as u64,
             time_ms: i64_at(64),
-            cluster_members: cluster_members.to_owned(),
         });
         let grant = Some((i32_at(80), i64_at(72))).filter(|(_, claim_id)| *claim_id != 0);
-        Ok(Self { record, grant })
+        Ok(Self { record, grant, cluster_members: cluster_members.to_owned() })
     }
 }
 
@@ -174,9 +173,9 @@ mod tests {
                 log_recording_id: 3,
                 forced_checks: 9,
                 time_ms: 1,
-                cluster_members: "0,a:1,b:1,c:1,d:1,e:1".to_owned(),
             }),
             grant: Some((101, 7)),
+            cluster_members: "0,a:1,b:1,c:1,d:1,e:1".to_owned(),
         }
     }
 
@@ -187,8 +186,8 @@ mod tests {
         for written in [
             activation(),
             Activation { grant: None, ..activation() },
-            Activation { record: Some(fenced), grant: None },
-            Activation { record: None, grant: Some((0, -1)) },
+            Activation { record: Some(fenced), grant: None, cluster_members: String::new() },
+            Activation { record: None, grant: Some((0, -1)), cluster_members: String::new() },
             nothing,
         ] {
             assert_eq!(Activation::decode(&written.encode()), Ok(written));

@@ -222,6 +222,17 @@ impl Transition {
         }
     }
 
+    /// This node leads without having been asked: it began the cluster, or went on with what it began.
+    /// Nothing when it leads by a decision of its own.
+    pub fn on_leading_from_start(&mut self, leadership_term_id: i64) {
+        if self.attempt.is_none() && self.resting != TransitionState::Active {
+            self.resting = TransitionState::Active;
+            self.is_decided = true;
+            self.leadership_term_id = leadership_term_id;
+            self.actions.push_back(TransitionAction::TellPeers);
+        }
+    }
+
     /// Time passed, and this is known now.
     pub fn on_timeout(&mut self, now_ns: u64, facts: &Facts) {
         self.started_ns.get_or_insert(now_ns);

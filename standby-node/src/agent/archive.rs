@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use consensus_tap::channel::HostPort;
 use consensus_tap::endpoint::LookupToken;
-use consensus_tap::serving::{Announcement, MemberOutcome, Serving, ServingAction, Standing};
+use consensus_tap::serving::{Announcement, MemberOutcome, ProbedMember, Serving, ServingAction, Standing};
+use consensus_tap::transition::{Beacon, MemberSign};
 use rtrb::{Consumer, Producer};
 
 use super::backlog::Backlog;
@@ -18,6 +19,8 @@ use crate::store::recording_list::{RecordingList, ServedRecordings};
 
 /// One receive call takes at most this many datagrams before replays go on.
 const DATAGRAMS_PER_CYCLE_MAX: usize = 64;
+/// How often the conductor is told of the members.
+const SIGNS_INTERVAL_NS: u64 = 20_000_000;
 /// Figures for operators change no faster than they can be read.
 const STATUS_INTERVAL_NS: u64 = 100_000_000;
 
@@ -38,6 +41,11 @@ pub enum ArchiveCommand {
     /// Tell members of a snapshot set, which [`Self::Serve`] has listed before: answered by
     /// [`ArchiveRequest::Announced`], once for each member.
     Announce(Box<Announcement>),
+    /// Probe these members of the cluster from now on: told of by [`ArchiveRequest::MemberSigns`], over and
+    /// over.
+    Probe(Vec<ProbedMember>),
+    /// Tell the other standbys how this one stands.
+    TellStandbys(Beacon),
     /// Tell the lowest position of a recording that a replay still needs: answered by
     /// [`ArchiveRequest::LowestReplay`]. Who is about to purge sends a list with the new start position first; then
     /// no replay that begins after the answer needs what is purged.
@@ -59,6 +67,15 @@ pub enum ArchiveRequest {
     },
     /// What became of an announcement at one member.
     Announced(MemberOutcome),
+    /// Another standby said how it stands.
+    Beacon(Beacon),
+    /// What was heard of the members that are probed, looked at just now.
+    MemberSigns {
+        /// Of each.
+        members: Vec<MemberSign>,
+        /// When that was.
+        now_ns: u64,
+    },
     /// The answer to [`ArchiveCommand::AskLowestReplay`].
     LowestReplay {
         /// The recording.
@@ -78,6 +95,8 @@ pub struct Archive<Io> {
     requests: Backlog<ArchiveRequest>,
     gauges: ArchiveGauges,
     reports: Throttle,
+    is_probing: bool,
+    signs_due_ns: u64,
     status_due_ns: u64,
 }
 
@@ -98,6 +117,8 @@ impl<Io: DatagramIo> Archive<Io> {
             requests: Backlog::new(requests),
             gauges,
             reports: Throttle::default(),
+            is_probing: false,
+            signs_due_ns: 0,
             status_due_ns: 0,
         }
     }
@@ -110,6 +131,11 @@ impl<Io: DatagramIo> Archive<Io> {
             ArchiveCommand::Resolved { token, address } => {
                 self.serving.on_resolved(token, address, now_ns, &self.recordings);
             }
+            ArchiveCommand::Probe(members) => {
+                self.serving.probe(&members, now_ns);
+                self.is_probing = true;
+            }
+            ArchiveCommand::TellStandbys(beacon) => self.serving.tell_standbys(&beacon),
             ArchiveCommand::AskLowestReplay { recording_id } => {
                 let position = self.serving.archive().lowest_replay_position(recording_id);
                 self.requests.push(ArchiveRequest::LowestReplay { recording_id, position });
@@ -141,6 +167,7 @@ impl<Io: DatagramIo> Archive<Io> {
                     self.requests.push(ArchiveRequest::Resolve { token, endpoint });
                 }
                 ServingAction::Announced(outcome) => self.requests.push(ArchiveRequest::Announced(outcome)),
+                ServingAction::Beacon(beacon) => self.requests.push(ArchiveRequest::Beacon(beacon)),
                 ServingAction::Report(text) => {
                     if let Some(repeated) = self.reports.admit(&text, now_ns) {
                         tracing::warn!(repeated, "{text}");
@@ -149,6 +176,17 @@ impl<Io: DatagramIo> Archive<Io> {
             }
         }
         work
+    }
+
+    /// Also when nothing was heard: silence of members is told from that of this agent.
+    fn tell_signs(&mut self, now_ns: u64) -> usize {
+        if !self.is_probing || now_ns < self.signs_due_ns || !self.requests.is_empty() {
+            return 0;
+        }
+        self.signs_due_ns = now_ns + SIGNS_INTERVAL_NS;
+        let members = self.serving.member_signs();
+        self.requests.push(ArchiveRequest::MemberSigns { members, now_ns });
+        1
     }
 
     fn show_status(&mut self, now_ns: u64) {
@@ -174,6 +212,7 @@ impl<Io: DatagramIo> Agent for Archive<Io> {
         work += self.serving.on_timeout(now_ns, &self.recordings);
         work += self.transmit(now_ns)?;
         work += self.act(now_ns);
+        work += self.tell_signs(now_ns);
         self.show_status(now_ns);
         Ok(work)
     }

@@ -1,6 +1,7 @@
 //! The control agent: opens recordings, keeps recording.log and the module's state, passes requests on, gives signs
 //! of life. It may write files, never wait for a disk or a name.
 
+mod activation;
 mod downstream;
 mod leading;
 mod operator;
@@ -18,6 +19,7 @@ use consensus_tap::module::ConsensusModuleState;
 use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
 use rtrb::{Consumer, Producer};
 
+pub use self::activation::{Activation, ActivationParts, discard_requests};
 pub use self::downstream::Downstream;
 pub use self::leading::{BootstrapError, LeadRings, LeaderIdentity, Leadership, StopWish, member_entry};
 pub use self::purging::Retention;
@@ -28,7 +30,7 @@ use super::leading::LeadCommand;
 use super::module_follower::{ModuleFollower, ModulePosition};
 use super::receiver::{ReceiverCommand, ReceiverRequest, SealedLog};
 use super::snapshot_control::{SnapshotControl, SnapshotEvent};
-use super::storage::{Asker, StorageJob, StorageReply};
+use super::storage::{Asker, FileOwner, StorageJob, StorageReply};
 use super::syncer::SyncedLog;
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
@@ -87,6 +89,8 @@ pub struct Following {
     pub retention: Retention,
     /// Leads, once this node is to.
     pub leadership: Leadership,
+    /// Decides whether it is to.
+    pub activation: Activation,
 }
 
 /// The conductor.
@@ -101,6 +105,7 @@ pub struct Conductor {
     snapshots: SnapshotControl,
     retention: Retention,
     leadership: Leadership,
+    activation: Activation,
     life: SignsOfLife,
     /// Where newer snapshots of the members are fetched.
     backup: Option<BackupSchedule>,
@@ -128,7 +133,8 @@ impl Conductor {
         downstream: Downstream,
         rings: ConductorRings,
     ) -> Self {
-        let Following { starting, module, missed_messages, snapshots, retention, leadership } = following;
+        let Following { starting, module, missed_messages, snapshots, retention, leadership, activation } =
+            following;
         Self {
             history,
             module_position: module.position(),
@@ -138,6 +144,7 @@ impl Conductor {
             snapshots,
             retention,
             leadership,
+            activation,
             life,
             backup,
             rings,
@@ -158,6 +165,7 @@ impl Conductor {
             ReceiverRequest::SnapshotsRecorded(writers) => self.on_snapshots_recorded(&writers),
             ReceiverRequest::SnapshotMarked { position } => self.snapshots.on_marked(position),
             ReceiverRequest::LogStartMoved => self.on_log_start_moved(),
+            ReceiverRequest::Paused => self.on_paused(),
             ReceiverRequest::Sealed(log) => self.on_sealed(log),
             ReceiverRequest::SnapshotsDiscarded(writers) => {
                 // The rows go with the next set's first: these writers may be of a set before that one.
@@ -281,6 +289,7 @@ impl Conductor {
     fn open_log(&mut self, log: OpenedLog) -> Result<(), StartingError> {
         let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
         self.starting.begin(&self.history, &place)?;
+        self.activation.on_log_opened(writer.recorded_position(), tail_end, self.now_ns);
         self.log = Some(place);
         self.rings.jobs.push(StorageJob::Serve(Box::new(preparer)));
         let synced = SyncedLog { syncer, durability, tail_end };
@@ -306,6 +315,10 @@ impl Conductor {
         match request {
             ArchiveRequest::Resolve { token, endpoint } => self.resolve(Asker::Archive(token), endpoint),
             ArchiveRequest::Announced(outcome) => self.on_announced(&outcome),
+            ArchiveRequest::Beacon(beacon) => self.activation.on_beacon(&beacon, self.now_ns),
+            ArchiveRequest::MemberSigns { members, now_ns } => {
+                self.activation.on_member_signs(members, now_ns);
+            }
             ArchiveRequest::LowestReplay { recording_id, position } => {
                 self.on_lowest_replay(recording_id, position);
             }
@@ -411,7 +424,13 @@ impl Conductor {
                     self.fail(reason);
                 }
             }
-            StorageReply::Replaced(replaced) => self.on_announcements_saved(replaced),
+            StorageReply::Replaced { owner: FileOwner::Announcements, replaced } => {
+                self.on_announcements_saved(replaced);
+            }
+            StorageReply::Replaced { owner: FileOwner::Activation, replaced } => {
+                self.on_activation_saved(&replaced);
+            }
+            StorageReply::Fenced(fenced) => self.on_fenced(fenced),
             StorageReply::Purged(purged) => self.on_purged(purged),
         }
         Ok(())
@@ -437,8 +456,9 @@ impl Conductor {
 
     /// The receiver has left its source, and the log is ours.
     fn on_sealed(&mut self, log: Box<SealedLog>) {
-        // Only a node that leads from its start on has asked for that.
-        if self.leadership.take_sealed(log).is_some() {
+        // Only a node that leads from its start on, or that was told to lead, has asked for that.
+        let log = self.leadership.take_sealed(log);
+        if log.and_then(|log| self.lead_as_decided(log)).is_some() {
             self.fail("the receiver gave the log away, and nobody leads it".to_owned());
         }
     }
@@ -462,6 +482,7 @@ impl Conductor {
 
     fn report(&mut self, report: TapReport) {
         self.downstream.on_report(&report);
+        self.on_cluster_members();
         match report {
             TapReport::SourceChosen(source) => tracing::info!(
                 member_id = source.member_id,
@@ -522,8 +543,13 @@ impl Conductor {
             tracing::info!(start = log.place.start_position(), end = position, "log found");
             self.open_log(log)?;
         }
-        let snapshot_position = self.newest_snapshot();
-        self.command(ReceiverCommand::Start { snapshot_position });
+        self.probe_remembered();
+        if self.activation.may_follow() {
+            let snapshot_position = self.newest_snapshot();
+            self.command(ReceiverCommand::Start { snapshot_position });
+        } else {
+            tracing::warn!("this node has led: it follows nobody until `deactivate`");
+        }
         self.life.ready()?;
         Ok(())
     }
@@ -597,6 +623,7 @@ impl Agent for Conductor {
             work += 1;
         }
         work += self.follow()?;
+        work += self.transit()?;
         work += self.lead_on()?;
         self.enter_snapshots();
         self.query_snapshots();

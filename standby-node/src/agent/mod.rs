@@ -5,6 +5,7 @@ pub mod backlog;
 pub mod conductor;
 pub mod egress_ring;
 pub mod emission_ring;
+pub mod fence;
 mod fetched_snapshots;
 pub mod idle;
 pub mod leading;

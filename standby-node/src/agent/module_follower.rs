@@ -154,6 +154,11 @@ impl ModuleFollower {
         self.reading.as_ref().map(|reading| reading.reader.position())
     }
 
+    /// The last message boundary that it has reached, once started.
+    pub fn applied_position(&self) -> Option<i64> {
+        self.reading.as_ref().map(|reading| reading.reader.applied_position())
+    }
+
     /// Takes the terms that began since the last call.
     pub fn drain_terms(&mut self) -> impl Iterator<Item = NewLeadershipTermEvent> + '_ {
         self.terms.drain(..)

@@ -1,6 +1,7 @@
 //! Drives the tap from the socket: datagrams in, recorded bytes and datagrams out. Every protocol decision is the
 //! tap's; this only carries bytes.
 
+use consensus_tap::channel::HostPort;
 use consensus_tap::tap::{LagTracker, Tap, TapAction, TapState};
 use rtrb::{Consumer, Producer};
 
@@ -71,6 +72,16 @@ pub enum ReceiverCommand {
         /// Where the log begins from now on: a segment's base.
         position: i64,
     },
+    /// Leave the source for now: nothing more is recorded until [`Self::Resume`]. To be answered with
+    /// [`ReceiverRequest::Paused`].
+    Pause,
+    /// Look for a source again.
+    Resume,
+    /// Turn to this endpoint: another standby, which has more of the log.
+    Prefer {
+        /// Where it answers as a member would.
+        endpoint: HostPort,
+    },
     /// Leave the source for good and give the log away, with those who read it. To be answered with
     /// [`ReceiverRequest::Sealed`].
     Seal,
@@ -112,6 +123,8 @@ pub enum ReceiverRequest {
     },
     /// The receiver looks at nothing below the log's new start.
     LogStartMoved,
+    /// The source is left, and the log's end stands still.
+    Paused,
     /// The source is left, and the log is somebody else's from now on.
     Sealed(Box<SealedLog>),
     /// Writing a recording failed.
@@ -141,6 +154,8 @@ pub struct Receiver<Io> {
     snapshot_marked: Option<i64>,
     /// The conductor has not been told that the log's start has moved.
     log_start_moved: bool,
+    /// The conductor has not been told that the source is left.
+    paused: bool,
     /// The log was given away.
     is_sealed: bool,
     /// On its way to the conductor.
@@ -178,6 +193,7 @@ impl<Io: DatagramIo> Receiver<Io> {
             end: LogEnd::NONE,
             snapshot_marked: None,
             log_start_moved: false,
+            paused: false,
             is_sealed: false,
             sealed: None,
             sealed_due_ns: 0,
@@ -210,6 +226,13 @@ impl<Io: DatagramIo> Receiver<Io> {
                 self.recordings.purged_below(position);
                 self.log_start_moved = true;
             }
+            ReceiverCommand::Pause => {
+                self.tap.pause(now_ns);
+                self.publish_log(now_ns);
+                self.paused = true;
+            }
+            ReceiverCommand::Resume => self.tap.resume(now_ns),
+            ReceiverCommand::Prefer { endpoint } => self.tap.prefer(endpoint, now_ns),
             ReceiverCommand::Seal => self.seal(now_ns),
             ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id } => {
                 self.tap.on_leadership_term(leadership_term_id, leader_member_id);
@@ -288,6 +311,9 @@ impl<Io: DatagramIo> Receiver<Io> {
         }
         if self.waiting.is_none() && std::mem::take(&mut self.log_start_moved) {
             self.waiting = Some(ReceiverRequest::LogStartMoved);
+        }
+        if self.waiting.is_none() && std::mem::take(&mut self.paused) {
+            self.waiting = Some(ReceiverRequest::Paused);
         }
         if self.waiting.is_none() {
             self.waiting = self.sealed.take().map(ReceiverRequest::Sealed);

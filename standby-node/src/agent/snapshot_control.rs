@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 
 use consensus_tap::codec::consensus::SnapshotEntry;
-use consensus_tap::file::cnc::counters::{TOGGLE_INACTIVE, TOGGLE_NEUTRAL, TOGGLE_SNAPSHOT};
+use consensus_tap::file::cnc::counters::{
+    TOGGLE_ACTIVATE, TOGGLE_DRY_RUN, TOGGLE_INACTIVE, TOGGLE_NEUTRAL, TOGGLE_SNAPSHOT,
+};
 use consensus_tap::file::recording_log::{CONSENSUS_MODULE_ID, SnapshotSet};
 use consensus_tap::wire::TermLength;
 use rtrb::{Consumer, Producer};
@@ -221,6 +223,8 @@ impl SnapshotControl {
         let by_toggle = match toggle {
             TOGGLE_NEUTRAL => false,
             TOGGLE_SNAPSHOT => true,
+            // Not this one's to answer, and no time for a snapshot.
+            TOGGLE_ACTIVATE | TOGGLE_DRY_RUN => return,
             other => {
                 let error =
                     format!("{SNAPSHOT_ERROR} control toggle: {other} is no request that this node knows");

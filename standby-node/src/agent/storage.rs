@@ -11,6 +11,7 @@ use consensus_tap::endpoint::LookupToken;
 use rtrb::{Consumer, Producer};
 
 use super::backlog::Backlog;
+use super::fence::{Fence, FenceOrder};
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
 use crate::store::ControlFileSync;
@@ -54,11 +55,15 @@ pub enum StorageJob {
     SyncSnapshots(Vec<RecordingSyncer>),
     /// Put bytes in the place of a small file, whole or not at all.
     Replace {
+        /// To be given back.
+        owner: FileOwner,
         /// The file.
         path: PathBuf,
         /// What it is to hold.
         bytes: Vec<u8>,
     },
+    /// Run the operator's hook: answered by [`StorageReply::Fenced`].
+    Fence(Box<FenceOrder>),
     /// A purge came one step farther: put the file on the disk, then delete what nothing names any more, where that is
     /// its last step.
     Purge {
@@ -67,6 +72,15 @@ pub enum StorageJob {
         /// What goes then.
         files: Option<UnnamedFiles>,
     },
+}
+
+/// Whose file is replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FileOwner {
+    /// What members were told of snapshots.
+    Announcements,
+    /// What this node decided and promised.
+    Activation,
 }
 
 /// Who waits for an address, and what tells the question from its others.
@@ -115,7 +129,14 @@ pub enum StorageReply {
     /// The snapshots of a set are durable, or why not, in words.
     SnapshotsSynced(Result<(), String>),
     /// The file is replaced, or why not, in words.
-    Replaced(Result<(), String>),
+    Replaced {
+        /// As asked for.
+        owner: FileOwner,
+        /// Whether it is.
+        replaced: Result<(), String>,
+    },
+    /// The hook has ended: in order, or not, in words.
+    Fenced(Result<(), String>),
     /// A step of a purge is done, with what it deleted; or why not, in words.
     Purged(Result<Deletions, String>),
 }
@@ -129,6 +150,8 @@ pub struct Storage {
     /// Sets that are to become durable, oldest first.
     snapshots: VecDeque<Vec<RecordingSyncer>>,
     families: SocketFamilies,
+    /// The hook that runs.
+    fence: Option<Fence>,
     /// When a next segment that could not be prepared is tried again.
     prepare_due_ns: u64,
     failures: Throttle,
@@ -147,6 +170,7 @@ impl Storage {
             log: None,
             snapshots: VecDeque::new(),
             families,
+            fence: None,
             prepare_due_ns: 0,
             failures: Throttle::default(),
         }
@@ -164,10 +188,14 @@ impl Storage {
                 self.reply(StorageReply::Resolved { asker, address });
             }
             StorageJob::Serve(preparer) => self.log = Some(preparer),
-            StorageJob::Replace { path, bytes } => {
+            StorageJob::Replace { owner, path, bytes } => {
                 let replaced = replace_file(&path, &bytes).map_err(|error| error.to_string());
-                self.reply(StorageReply::Replaced(replaced));
+                self.reply(StorageReply::Replaced { owner, replaced });
             }
+            StorageJob::Fence(order) => match Fence::start(*order, now_ns) {
+                Ok(fence) => self.fence = Some(fence),
+                Err(reason) => self.reply(StorageReply::Fenced(Err(reason))),
+            },
             StorageJob::OpenLog(planned) => {
                 let opened = planned.open().map(Box::new).map_err(|error| error.to_string());
                 self.reply(StorageReply::LogOpened(opened));
@@ -240,6 +268,13 @@ impl Storage {
         1
     }
 
+    fn watch_fence(&mut self, now_ns: u64) -> usize {
+        let Some(ended) = self.fence.as_mut().and_then(|fence| fence.poll(now_ns)) else { return 0 };
+        self.fence = None;
+        self.reply(StorageReply::Fenced(ended));
+        1
+    }
+
     fn reply(&mut self, reply: StorageReply) {
         self.replies.push(reply);
     }
@@ -258,6 +293,7 @@ impl Agent for Storage {
         }
         work += self.prepare(now_ns);
         work += self.sync_snapshots();
+        work += self.watch_fence(now_ns);
         self.replies.flush();
         Ok(work)
     }

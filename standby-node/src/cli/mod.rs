@@ -1,8 +1,10 @@
 //! The operator's verbs. A user's binary calls [`main`] with its own services and has all of them.
 
+mod activate;
 mod archive;
 mod backup_query;
 mod control;
+mod deactivate;
 mod directory;
 mod hand_over;
 mod output;
@@ -18,9 +20,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use service_api::ClusteredService;
 
+use self::activate::ActivateArgs;
 use self::archive::ArchiveArgs;
 use self::backup_query::BackupQueryArgs;
 use self::control::{ControlArgs, ControlRequest};
+use self::deactivate::DeactivateArgs;
 use self::directory::RecoveryPlanArgs;
 use self::hand_over::HandOverArgs;
 use self::output::DirectoryArgs;
@@ -43,6 +47,10 @@ struct Cli {
 enum Verb {
     /// Follow a cluster until SIGTERM or SIGINT
     Run(Box<RunArgs>),
+    /// Have a running standby take over as the leader, or say what that would do
+    Activate(ActivateArgs),
+    /// Have a stopped node that has led follow again at its next start
+    Deactivate(DeactivateArgs),
     /// Show what a node is doing
     Status(StatusArgs),
     /// Show who uses or used a directory, and what lies in it
@@ -77,11 +85,13 @@ enum Verb {
 pub type ServiceFactory = fn(&str, &NodeConfig) -> Result<Box<dyn ClusteredService>, String>;
 
 /// Parses the command line, runs the verb, and returns the process's exit code: 0 for success, 1 for failure or a
-/// failed check, 2 for a wrong command line.
+/// failed check, 2 for a wrong command line; of `activate` also 3 for refused, 4 for not done in time.
 pub fn main(services: ServiceFactory) -> ExitCode {
     let Cli { verb } = Cli::parse();
     let result = match verb {
         Verb::Run(args) => run::run(args, services),
+        Verb::Activate(args) => activate::activate(&args),
+        Verb::Deactivate(args) => deactivate::deactivate(&args),
         Verb::Status(args) => status::status(&args),
         Verb::Describe(args) => directory::describe(&args),
         Verb::RecordingLog(args) => directory::recording_log(&args),

@@ -1,5 +1,6 @@
 //! From flags and file to a checked configuration: every error names the key, the value and the next step.
 
+mod activation;
 mod leading;
 mod settings;
 mod values;
@@ -17,6 +18,7 @@ use consensus_tap::serving::AllowList;
 use consensus_tap::tap::{ReplayStart, Routing, SourceType, TapConfig};
 use consensus_tap::wire::TermLength;
 
+pub use self::activation::{ActivationConfig, FenceConfig};
 pub use self::leading::LeadingConfig;
 pub use self::settings::Settings;
 pub use self::values::{
@@ -89,6 +91,8 @@ pub struct NodeConfig {
     pub leading: LeadingConfig,
     /// Which snapshots are kept, and with them the log from the oldest of them on; `None`: everything.
     pub retention: Option<RetentionPolicy>,
+    /// How this node is activated.
+    pub activation: ActivationConfig,
     /// Ballast of audit services, bytes.
     pub audit_ballast: usize,
 }
@@ -169,6 +173,7 @@ impl NodeConfig {
         let dir = settings.dir.clone().ok_or_else(|| missing("dir"))?;
         let host = host(settings.host.clone().ok_or_else(|| missing("host"))?)?;
         let leading = LeadingConfig::new(&settings, &host)?;
+        let activation = ActivationConfig::new(&settings, settings.member_id.unwrap_or(MEMBER_ID_DEFAULT))?;
         let services = service_names(settings.service)?;
         let layout =
             settings.layout.unwrap_or(if core_count >= 4 { Layout::Dedicated } else { Layout::Shared });
@@ -192,7 +197,7 @@ impl NodeConfig {
                            host:port as they reach it, or host to one address";
             return Err(value("host", &host.host, problem));
         }
-        let member_id = settings.member_id.unwrap_or(100);
+        let member_id = settings.member_id.unwrap_or(MEMBER_ID_DEFAULT);
         let consensus_endpoints = match settings.consensus_endpoints {
             None if leading.bootstrap => Vec::new(),
             texts => consensus_endpoints(texts)?,
@@ -277,6 +282,7 @@ impl NodeConfig {
             sync_interval: settings.sync_interval.map_or(std::time::Duration::from_secs(1), |span| span.0),
             snapshots,
             leading,
+            activation,
             retention: settings
                 .retain_snapshots
                 .map(|count| RetentionPolicy::KeepSnapshots(usize::from(count.get()))),
@@ -305,6 +311,9 @@ const SOURCE_TYPES: &[(&str, SourceType)] =
 const ROUTINGS: &[(&str, Routing)] = &[("all", Routing::All), ("single", Routing::Single)];
 const REPLAY_STARTS: &[(&str, ReplayStart)] =
     &[("latest-snapshot", ReplayStart::LatestSnapshot), ("beginning", ReplayStart::Beginning)];
+
+/// Beyond what clusters give their members.
+const MEMBER_ID_DEFAULT: i32 = 100;
 
 /// Aeron's default.
 const BACKUP_INTERVAL_DEFAULT: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -293,6 +293,28 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE")]
     pub log_mtu: Option<Size>,
 
+    /// What makes sure, when this node is activated, that the old cluster no longer serves: a command for the
+    /// shell that must succeed, or `none` where it is made sure of otherwise. Without it the flag is refused.
+    #[arg(long, value_name = "COMMAND|none")]
+    pub fence: Option<String>,
+
+    /// How long the fence may take; it is killed then, and the activation refused. [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub fence_timeout: Option<Span>,
+
+    /// The other standbys of this cluster, member id = archive endpoint, comma separated.
+    #[arg(long, value_name = "ID=H:P,…", value_delimiter = ',')]
+    pub standby_endpoints: Option<Vec<String>>,
+
+    /// For how long nothing may be heard of a member before it counts as silent. [default: 1s]
+    #[arg(long, value_name = "TIME")]
+    pub liveness_timeout: Option<Span>,
+
+    /// `on`: it is looked all the time whether members give signs of life; `off`: of none it is known.
+    /// [default: on]
+    #[arg(long, value_name = "on|off")]
+    pub probe: Option<String>,
+
     /// Bytes of ballast in each audit service's state; a multiple of 8. [default: 0]
     #[arg(long, value_name = "SIZE")]
     pub audit_ballast: Option<Size>,
@@ -317,7 +339,8 @@ impl Settings {
             progress_timeout, source_timeout, file_sync_level, sync_interval, layout, receiver_core,
             service_cores, idle, network, aeron_dir, snapshot_mode, snapshot_on_ordinary, snapshot_interval,
             snapshot_log_length, snapshot_term_length, retain_snapshots, ingress_stream_id, clients_file, max_sessions,
-            session_timeout, leader_heartbeat_timeout, log_term_length, egress_term_length, log_mtu, audit_ballast,
+            session_timeout, leader_heartbeat_timeout, log_term_length, egress_term_length, log_mtu, fence, fence_timeout,
+            standby_endpoints, liveness_timeout, probe, audit_ballast,
         )
     }
 }

@@ -5,7 +5,7 @@ use consensus_tap::file::cnc::{KEY_LENGTH_MAX, counters as kind};
 use consensus_tap::tap::TapStatus;
 use service_api::{StatusFields, StatusValue};
 
-use super::{BackupGauges, LagFigures, LagWindow, LogGauges, SocketGauges, SocketRole};
+use super::{BackupGauges, LagFigures, LagWindow, LogGauges, SocketGauges, SocketRole, SourceGauges};
 use crate::net::IoCounters;
 use crate::store::counters::{Counter, CountersFull, CountersManager};
 use crate::sys::clock;
@@ -130,6 +130,18 @@ impl ReceiverGauges {
     /// The counters of the term and who leads it, shown by the conductor once this node does.
     pub fn term_gauges(&self) -> (Counter, Counter) {
         (self.leadership_term_id.clone(), self.leader_member_id.clone())
+    }
+
+    /// What is shown of the source, for the conductor to read.
+    pub fn source_gauges(&self) -> SourceGauges {
+        SourceGauges {
+            state: self.state.clone(),
+            source_member_id: self.source_member_id.clone(),
+            leadership_term_id: self.leadership_term_id.clone(),
+            received_position: self.received_position.clone(),
+            source_position: self.source_position.clone(),
+            source_position_age_ns: self.source_position_age_ns.clone(),
+        }
     }
 
     /// Id of the counter of the commit position, by which others bound their replays.

@@ -8,6 +8,7 @@ mod lag_window;
 mod leader_gauges;
 mod report;
 mod socket_gauges;
+mod transition_gauges;
 
 pub use archive_gauges::ArchiveGauges;
 pub use backup::{BackupGauges, BackupSchedule};
@@ -20,3 +21,4 @@ pub use report::{
     newest_snapshot_error,
 };
 pub use socket_gauges::{SocketGauges, SocketRole};
+pub use transition_gauges::{SourceFigures, SourceGauges, TransitionGauges};

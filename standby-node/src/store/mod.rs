@@ -4,6 +4,7 @@
 //! them. The formats are `consensus_tap::file`'s; here are the order of writes, the syncs, and errors that
 //! name the path and the next step. Lengths of files grow sparsely; a full disk is an error of the write.
 
+pub mod activation_record;
 pub mod catalog;
 pub mod cnc;
 pub mod counters;

@@ -144,6 +144,10 @@ pub enum Unit {
     Count,
 }
 
+/// For how long nothing was heard of a member of the cluster, ns; -1 if it never was. Key: cluster id i32,
+/// member id i32.
+pub const MEMBER_SIGN_AGE: i32 = 10101;
+
 /// One figure of a service, or its name. Key: cluster id i32, service id i32, what the value is i32, name.
 pub const SERVICE_FIELD: i32 = 10100;
 

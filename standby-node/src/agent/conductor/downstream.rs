@@ -7,6 +7,7 @@ use consensus_tap::serving::{AnnouncementOutcome, MemberOutcome};
 use consensus_tap::tap::TapReport;
 
 use super::{ArchiveCommand, Conductor, StorageJob};
+use crate::agent::storage::FileOwner;
 use crate::announcing::Announcing;
 use crate::standing::StandingKeeper;
 
@@ -31,6 +32,11 @@ impl Downstream {
     /// Terms, snapshots or the log are not what they were.
     pub(super) fn on_history_changed(&mut self) {
         self.is_stale = true;
+    }
+
+    /// The members as the last source named them; empty before the first.
+    pub(super) fn cluster_members(&self) -> &str {
+        self.standing.cluster_members()
     }
 
     /// A set of our own counts, and the archive agent lists it: every member is to be told.
@@ -91,7 +97,11 @@ impl Conductor {
         if !*is_saving && let Some(bytes) = announcing.poll_save() {
             *is_saving = true;
             work += 1;
-            self.rings.jobs.push(StorageJob::Replace { path: path.clone(), bytes });
+            self.rings.jobs.push(StorageJob::Replace {
+                owner: FileOwner::Announcements,
+                path: path.clone(),
+                bytes,
+            });
         }
         work
     }

@@ -160,6 +160,11 @@ impl Leadership {
         matches!(self.phase, Phase::Ordered { .. } | Phase::Serving)
     }
 
+    /// Where counters are allocated while the node runs.
+    pub(super) fn counters(&mut self) -> &mut CountersManager {
+        &mut self.counters
+    }
+
     /// Whether clients are served.
     pub(super) fn is_serving(&self) -> bool {
         matches!(self.phase, Phase::Serving)
@@ -377,6 +382,7 @@ impl Conductor {
         tracing::info!(member_id, leadership_term_id, members = member_entry, "leading");
         self.leadership.gauges.show_leading(leadership_term_id, member_id, ModuleState::Active);
         self.downstream.on_leading(member_id, leadership_term_id, member_entry);
+        self.on_leading(leadership_term_id);
     }
 
     fn candidate_term(&self) -> Result<CandidateTerm, AgentError> {

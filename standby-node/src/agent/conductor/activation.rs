@@ -1,0 +1,587 @@
+//! The way from standby to leader, as the conductor drives it: the flag and its answer, what is known of
+//! members and other standbys, what is asked of other agents, what must be on the disk. Every decision is the
+//! [`Transition`]'s.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use consensus_tap::channel::HostPort;
+use consensus_tap::codec::consensus::parse_cluster_members;
+use consensus_tap::file::activation::{Activation as ActivationFile, ActivationPhase, ActivationRecord};
+use consensus_tap::file::cnc::counters::{TOGGLE_ACTIVATE, TOGGLE_DRY_RUN, TOGGLE_NEUTRAL};
+use consensus_tap::serving::ProbedMember;
+use consensus_tap::tap::{LagTracker, TapConfig, TapState};
+use consensus_tap::transition::{
+    Beacon, Decision, Facts, ForcedChecks, Grant, Led, LogFacts, MemberSign, Outcome, Remembered,
+    SourcePosition, Transition, TransitionAction, TransitionConfig, TransitionState,
+};
+
+use super::{ArchiveCommand, Conductor, ReceiverCommand, StorageJob};
+use crate::activation_files::{ActivationReport, ActivationRequest};
+use crate::agent::AgentError;
+use crate::agent::fence::FenceOrder;
+use crate::agent::receiver::SealedLog;
+use crate::agent::storage::FileOwner;
+use crate::config::{ActivationConfig, FenceConfig};
+use crate::status::{SourceGauges, TransitionGauges};
+use crate::store::counters::Counter;
+use crate::sys::clock;
+
+/// How often this is looked at. Nothing here is urgent to less.
+const INTERVAL_NS: u64 = 1_000_000;
+/// How often other standbys are told how this one stands, though nothing has changed.
+const BEACON_INTERVAL_NS: u64 = 100_000_000;
+
+/// What activation needs, and where it stands.
+#[derive(Debug)]
+pub struct Activation {
+    transition: Transition,
+    facts: Facts,
+    source: SourceWatch,
+    config: ActivationConfig,
+    tap: TapConfig,
+    gauges: TransitionGauges,
+    toggle: Counter,
+    cluster_directory: PathBuf,
+    file_path: PathBuf,
+    /// What the disk has, or is about to.
+    file: ActivationFile,
+    saves: VecDeque<Save>,
+    is_saving: bool,
+    request: Option<Request>,
+    /// Steps of the report that were written.
+    told_step_count: usize,
+    /// The log is to be led from here on, once the receiver gives it away.
+    decision: Option<Decision>,
+    /// Another one leads, and this node does no more once that is on the disk.
+    ends: bool,
+    due_ns: u64,
+    beacon_due_ns: u64,
+}
+
+/// Something that is to be on the disk.
+#[derive(Clone, Debug)]
+enum Save {
+    Grant(Option<Grant>),
+    Decision(Decision),
+    Fenced,
+    Members(String),
+}
+
+/// The flag that is set now.
+#[derive(Debug)]
+struct Request {
+    id: u64,
+    flag: i64,
+}
+
+/// What the receiver's counters say of its source, over time.
+#[derive(Debug)]
+struct SourceWatch {
+    gauges: SourceGauges,
+    lag: LagTracker,
+    source_member_id: i64,
+    source_position: i64,
+    received_position: i64,
+    end_position: i64,
+}
+
+/// What a node is made of that may activate.
+#[derive(Debug)]
+pub struct ActivationParts {
+    /// As configured.
+    pub config: ActivationConfig,
+    /// How members are reached.
+    pub tap: TapConfig,
+    /// Its counters.
+    pub gauges: TransitionGauges,
+    /// What operators set.
+    pub toggle: Counter,
+    /// What the receiver shows of its source.
+    pub source: SourceGauges,
+    /// Services of this node.
+    pub service_count: usize,
+    /// Where the files lie.
+    pub cluster_directory: PathBuf,
+    /// `activation.dat`.
+    pub file_path: PathBuf,
+    /// What it holds.
+    pub file: ActivationFile,
+    /// Random at each start.
+    pub seed: u64,
+    /// When this node starts, milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+impl Activation {
+    /// Goes on from what the disk remembers.
+    pub fn new(parts: ActivationParts) -> Self {
+        let ActivationParts {
+            config,
+            tap,
+            gauges,
+            toggle,
+            source,
+            service_count,
+            cluster_directory,
+            file_path,
+            file,
+            seed,
+            now_ms,
+        } = parts;
+        let remembered = Remembered {
+            led: file.record.as_ref().map(|record| Led {
+                leadership_term_id: record.leadership_term_id,
+                claim_id: record.claim_id,
+                forced: ForcedChecks::from_bits(record.forced_checks),
+                is_fenced: record.phase == ActivationPhase::Fenced,
+            }),
+            grant: file.grant.map(|(member_id, claim_id)| Grant { member_id, claim_id }),
+        };
+        let transition = TransitionConfig {
+            member_id: tap.member_id,
+            standby_ids: config.standbys.iter().map(|(id, _)| *id).collect(),
+            has_fence: config.fence.is_some(),
+            liveness_timeout_ns: config.liveness_timeout_ns,
+            patience_ns: (2 * config.liveness_timeout_ns).max(2_000_000_000),
+            incarnation: now_ms,
+            seed,
+            ..TransitionConfig::default()
+        };
+        let facts = Facts { service_count, source_member_id: -1, received_position: -1, ..Facts::default() };
+        Self {
+            transition: Transition::new(transition, remembered),
+            facts: Facts { leadership_term_id: -1, ..facts },
+            source: SourceWatch {
+                gauges: source,
+                lag: LagTracker::default(),
+                source_member_id: -1,
+                source_position: -1,
+                received_position: -1,
+                end_position: -1,
+            },
+            config,
+            tap,
+            gauges,
+            toggle,
+            cluster_directory,
+            file_path,
+            file,
+            saves: VecDeque::new(),
+            is_saving: false,
+            request: None,
+            told_step_count: 0,
+            decision: None,
+            ends: false,
+            due_ns: 0,
+            beacon_due_ns: 0,
+        }
+    }
+
+    /// Whether this node may follow anybody: it never decided to lead.
+    pub(super) fn may_follow(&self) -> bool {
+        self.transition.may_follow()
+    }
+
+    /// The log's files end at `tail_end`, of which less may be confirmed.
+    pub(super) fn on_log_opened(&mut self, end_position: i64, tail_end: i64, now_ns: u64) {
+        self.facts.unverified_end = Some(tail_end).filter(|end| *end > end_position);
+        self.facts.last_byte_ns = now_ns;
+    }
+
+    /// What was heard of the members, which the archive agent looked at just now.
+    pub(super) fn on_member_signs(&mut self, members: Vec<MemberSign>, now_ns: u64) {
+        if self.config.probe {
+            self.facts.members = members;
+            self.facts.members_ns = now_ns;
+        }
+    }
+
+    /// Another standby said how it stands.
+    pub(super) fn on_beacon(&mut self, beacon: &Beacon, now_ns: u64) {
+        self.transition.on_beacon(beacon, now_ns);
+        self.due_ns = 0;
+    }
+
+    /// The receiver gave the log away: to be led in this term, if that was decided.
+    pub(super) fn take_decision(&mut self) -> Option<Decision> {
+        self.decision.take()
+    }
+
+    /// Members to be probed, as the list names them.
+    fn probed(&self, cluster_members: &str) -> Vec<ProbedMember> {
+        let members = parse_cluster_members(cluster_members).unwrap_or_default();
+        let is_voter = |member: &consensus_tap::codec::consensus::ClusterMember| {
+            !member.is_standby() && member.id != self.tap.member_id
+        };
+        let probed = members.into_iter().filter(is_voter).filter_map(|member| {
+            let endpoint: HostPort = member.consensus_endpoint.parse().ok()?;
+            Some(ProbedMember { member_id: member.id, consensus_endpoint: self.tap.reached_at(&endpoint) })
+        });
+        probed.collect()
+    }
+
+    /// Members that nobody probes: of them nothing is known.
+    fn unprobed(&self, cluster_members: &str) -> Vec<MemberSign> {
+        let sign = |member: ProbedMember| MemberSign {
+            member_id: member.member_id,
+            endpoint: member.consensus_endpoint.to_string(),
+            probed_since_ns: None,
+            last_sign_ns: None,
+        };
+        self.probed(cluster_members).into_iter().map(sign).collect()
+    }
+
+    fn save(&mut self, save: Save) {
+        self.saves.push_back(save);
+    }
+
+    /// What is to be written next, if nothing is on its way.
+    fn next_save(&mut self) -> Option<StorageJob> {
+        if self.is_saving {
+            return None;
+        }
+        let save = self.saves.front()?;
+        let mut file = self.file.clone();
+        match save {
+            Save::Grant(grant) => file.grant = grant.map(|grant| (grant.member_id, grant.claim_id)),
+            Save::Decision(decision) => {
+                file.record = Some(ActivationRecord {
+                    phase: ActivationPhase::Leading,
+                    leadership_term_id: decision.leadership_term_id,
+                    base_log_position: decision.base_log_position,
+                    claim_id: decision.claim_id,
+                    log_recording_id: decision.log_recording_id,
+                    forced_checks: decision.forced.bits(),
+                    time_ms: clock::epoch_ms(),
+                });
+            }
+            Save::Fenced => {
+                if let Some(record) = &mut file.record {
+                    record.phase = ActivationPhase::Fenced;
+                }
+            }
+            Save::Members(members) => file.cluster_members.clone_from(members),
+        }
+        self.is_saving = true;
+        let bytes = file.encode();
+        self.file = file;
+        Some(StorageJob::Replace { owner: FileOwner::Activation, path: self.file_path.clone(), bytes })
+    }
+
+    fn on_saved(&mut self, saved: &Result<(), String>, now_ns: u64) {
+        self.is_saving = false;
+        match self.saves.pop_front() {
+            Some(Save::Grant(_)) => self.transition.on_grant_saved(saved.is_ok()),
+            Some(Save::Decision(_)) => self.transition.on_recorded(saved.clone(), now_ns),
+            Some(Save::Fenced | Save::Members(_)) | None => {}
+        }
+        self.due_ns = 0;
+    }
+
+    fn fence(&self, leadership_term_id: i64, log_position: i64) -> Option<FenceOrder> {
+        let Some(FenceConfig::Command(command)) = &self.config.fence else { return None };
+        let members: Vec<String> = self.facts.members.iter().map(|member| member.endpoint.clone()).collect();
+        Some(FenceOrder {
+            command: command.clone(),
+            environment: vec![
+                ("STANDBY_MEMBER_ID", self.tap.member_id.to_string()),
+                ("STANDBY_LEADERSHIP_TERM_ID", leadership_term_id.to_string()),
+                ("STANDBY_LOG_POSITION", log_position.to_string()),
+                ("STANDBY_CLUSTER_MEMBERS", self.file.cluster_members.clone()),
+                ("STANDBY_CONSENSUS_ENDPOINTS", members.join(",")),
+            ],
+            output: self.cluster_directory.join(FENCE_OUTPUT_FILE_NAME),
+            timeout_ns: self.config.fence_timeout_ns,
+        })
+    }
+
+    fn write_report(&mut self) {
+        let id = self.request.as_ref().map_or(0, |request| request.id);
+        let Some(report) = self.transition.report() else { return };
+        let told = report.steps.len() + usize::from(report.outcome.is_some());
+        if told == self.told_step_count {
+            return;
+        }
+        for step in report.steps.iter().skip(self.told_step_count) {
+            let elapsed_ms = step.elapsed_ns as f64 / 1e6;
+            tracing::info!(state = step.state.name(), elapsed_ms, "activation: {}", step.text);
+        }
+        self.told_step_count = told;
+        if let Err(error) = ActivationReport::new(id, report).write(&self.cluster_directory) {
+            tracing::warn!(%error, "the report of the activation could not be written");
+        }
+    }
+
+    fn show(&mut self, begin_ns: u64) {
+        self.gauges.state.set_ordered(self.transition.counter_value());
+        self.gauges.refused.set_ordered(self.transition.refused_count() as i64);
+        self.gauges.show_members(&self.facts.members, begin_ns);
+        self.gauges.on_cycle(clock::monotonic_ns().saturating_sub(begin_ns));
+    }
+}
+
+/// Name of the fence's output in the cluster directory.
+const FENCE_OUTPUT_FILE_NAME: &str = "fence-output.txt";
+
+impl SourceWatch {
+    /// Brings what is known of the source up to date.
+    fn look(&mut self, facts: &mut Facts, end_position: Option<i64>, now_ns: u64) {
+        let tap = self.gauges.read();
+        facts.tap_state = TapState::from_value(tap.state).unwrap_or_default();
+        facts.source_member_id = i32::try_from(tap.source_member_id).unwrap_or(-1);
+        facts.received_position = tap.received_position;
+        facts.leadership_term_id = facts.leadership_term_id.max(tap.leadership_term_id);
+        if tap.source_member_id >= 0 && tap.source_member_id != self.source_member_id {
+            self.source_member_id = tap.source_member_id;
+            self.lag.reset();
+        }
+        let end_position = end_position.unwrap_or(-1);
+        if end_position > self.end_position || tap.received_position > self.received_position {
+            facts.last_byte_ns = now_ns;
+        }
+        (self.end_position, self.received_position) = (end_position, tap.received_position);
+        if tap.source_position < 0 {
+            return;
+        }
+        let told_ns = now_ns.saturating_sub(tap.source_position_age_ns.max(0) as u64);
+        if tap.source_position != self.source_position {
+            self.source_position = tap.source_position;
+            self.lag.on_source_position(tap.source_position, told_ns);
+        }
+        facts.source_position = Some(SourcePosition { position: tap.source_position, told_ns });
+        // For how long the source went on telling of what had not come.
+        facts.overdue_ns = self.lag.lag_ns(end_position, told_ns);
+    }
+}
+
+impl Conductor {
+    /// The source named the members of the cluster.
+    pub(super) fn on_cluster_members(&mut self) {
+        let cluster_members = self.downstream.cluster_members().to_owned();
+        if cluster_members.is_empty() || cluster_members == self.activation.file.cluster_members {
+            return;
+        }
+        self.activation.save(Save::Members(cluster_members.clone()));
+        self.probe(&cluster_members);
+    }
+
+    /// Probes the members that were named last, in this run or another.
+    pub(super) fn probe_remembered(&mut self) {
+        let cluster_members = self.activation.file.cluster_members.clone();
+        if !cluster_members.is_empty() {
+            self.probe(&cluster_members);
+        }
+    }
+
+    fn probe(&mut self, cluster_members: &str) {
+        if self.activation.config.probe {
+            let members = self.activation.probed(cluster_members);
+            self.rings.archive_commands.push(ArchiveCommand::Probe(members));
+        } else {
+            self.activation.facts.members = self.activation.unprobed(cluster_members);
+        }
+    }
+
+    /// Gets on with what an operator or a restart asks for. Returns how much was done.
+    pub(super) fn transit(&mut self) -> Result<usize, AgentError> {
+        let now_ns = self.now_ns;
+        if now_ns < self.activation.due_ns {
+            return Ok(0);
+        }
+        self.activation.due_ns = now_ns + INTERVAL_NS;
+        self.look_at_flag();
+        let Self { activation, log, module, history, leadership, .. } = self;
+        let Activation { transition, facts, source, config, .. } = activation;
+        let end_position = log.as_ref().map(|log| log.end_position());
+        source.look(facts, end_position, now_ns);
+        facts.leadership_term_id =
+            facts.leadership_term_id.max(history.last_term().map_or(-1, |term| term.leadership_term_id));
+        // What is led already is not this transition's to judge.
+        let reader = module.as_ref().filter(|module| module.has_started() && !leadership.is_leading());
+        facts.log = match (log, reader) {
+            (Some(log), Some(module)) => Some(LogFacts {
+                recording_id: log.recording_id(),
+                end_position: log.end_position(),
+                applied_position: module.applied_position().unwrap_or(log.start_position()),
+                is_read: module.read_position() == Some(log.end_position()),
+            }),
+            _ => facts.log.filter(|_| leadership.is_leading()),
+        };
+        if !config.probe {
+            facts.members_ns = now_ns;
+        }
+        transition.on_timeout(now_ns, facts);
+        let work = self.act()?;
+        self.activation.write_report();
+        if now_ns >= self.activation.beacon_due_ns && !self.activation.config.standbys.is_empty() {
+            self.tell_standbys();
+        }
+        if let Some(job) = self.activation.next_save() {
+            self.rings.jobs.push(job);
+        }
+        let Self { activation: Activation { gauges, facts, .. }, leadership, .. } = self;
+        gauges.know_members(&facts.members, leadership.counters());
+        self.activation.show(now_ns);
+        Ok(work)
+    }
+
+    fn look_at_flag(&mut self) {
+        let Activation { transition, toggle, request, cluster_directory, told_step_count, .. } =
+            &mut self.activation;
+        let flag = toggle.get_volatile();
+        if request.is_some() || !matches!(flag, TOGGLE_ACTIVATE | TOGGLE_DRY_RUN) || transition.is_busy() {
+            return;
+        }
+        let (taken, fault) = ActivationRequest::take(cluster_directory, clock::epoch_ms());
+        if let Some(fault) = fault {
+            tracing::warn!("{fault}: nothing is forced");
+        }
+        let forced = ForcedChecks::from_names(taken.forced.iter().map(String::as_str));
+        let forced = forced.unwrap_or_else(|error| {
+            tracing::warn!("{error}: nothing is forced");
+            ForcedChecks::NONE
+        });
+        let is_dry_run = flag == TOGGLE_DRY_RUN;
+        tracing::info!(is_dry_run, forced = forced.names().join(","), "activation asked for");
+        *told_step_count = 0;
+        if transition.on_request(is_dry_run, forced, self.now_ns) {
+            *request = Some(Request { id: taken.id, flag });
+        } else {
+            tracing::warn!("this node leads already");
+            toggle.set_ordered(TOGGLE_NEUTRAL);
+        }
+    }
+
+    fn act(&mut self) -> Result<usize, AgentError> {
+        let mut work = 0;
+        while let Some(action) = self.activation.transition.poll_action() {
+            work += 1;
+            match action {
+                TransitionAction::TellPeers => self.tell_standbys(),
+                TransitionAction::SaveGrant(grant) => self.activation.save(Save::Grant(grant)),
+                TransitionAction::FollowPeer { member_id } => self.follow_standby(member_id),
+                TransitionAction::Seal => self.command(ReceiverCommand::Pause),
+                TransitionAction::Unseal => self.command(ReceiverCommand::Resume),
+                TransitionAction::Fence { leadership_term_id, log_position } => {
+                    match self.activation.fence(leadership_term_id, log_position) {
+                        Some(order) => self.rings.jobs.push(StorageJob::Fence(Box::new(order))),
+                        None => self.on_fenced(Ok(())),
+                    }
+                }
+                TransitionAction::Record(decision) => self.activation.save(Save::Decision(decision)),
+                TransitionAction::Lead(decision) => {
+                    self.activation.decision = Some(decision);
+                    self.command(ReceiverCommand::Seal);
+                }
+                TransitionAction::RecordFenced => self.activation.save(Save::Fenced),
+                TransitionAction::StopLeading => self.activation.ends = true,
+                TransitionAction::Done(outcome) => self.on_transition_done(&outcome),
+            }
+        }
+        if self.activation.ends && self.activation.saves.is_empty() {
+            let text = "another standby leads in a newer term: this node stops, and serves nobody until it \
+                        is told to `activate` or `deactivate`";
+            self.life.record_halt(text);
+            return Err(text.into());
+        }
+        Ok(work)
+    }
+
+    fn tell_standbys(&mut self) {
+        self.activation.beacon_due_ns = self.now_ns + BEACON_INTERVAL_NS;
+        if !self.activation.config.standbys.is_empty() {
+            let beacon = self.activation.transition.beacon();
+            self.rings.archive_commands.push(ArchiveCommand::TellStandbys(beacon));
+        }
+    }
+
+    fn follow_standby(&mut self, member_id: i32) {
+        let standbys = &self.activation.config.standbys;
+        let Some((_, endpoint)) = standbys.iter().find(|(id, _)| *id == member_id) else { return };
+        tracing::info!(member_id, %endpoint, "another standby is followed");
+        let endpoint = endpoint.clone();
+        self.command(ReceiverCommand::Prefer { endpoint });
+    }
+
+    /// The request came to its end: the flag goes back, and why is where operators look for it.
+    fn on_transition_done(&mut self, outcome: &Outcome) {
+        self.activation.write_report();
+        let loss = self.activation.transition.report().map(|report| report.loss.to_string());
+        let loss = loss.unwrap_or_default();
+        match outcome {
+            Outcome::Active { leadership_term_id, base_log_position } => {
+                tracing::info!(leadership_term_id, base_log_position, loss, "active");
+            }
+            Outcome::WouldActivate { leadership_term_id } => {
+                tracing::info!(leadership_term_id, loss, "nothing speaks against activation");
+            }
+            Outcome::Refused(refusals) => {
+                for refusal in refusals {
+                    tracing::warn!(check = refusal.check.name(), "activation refused: {}", refusal.reason);
+                }
+                let is_dry_run = self.activation.request.as_ref().is_some_and(|r| r.flag == TOGGLE_DRY_RUN);
+                if let Some(first) = refusals.first().filter(|_| !is_dry_run) {
+                    // The error log keeps each text for good: figures that change are for the node's log.
+                    self.life.record_error(&format!("activation refused: {}", first.check.name()));
+                }
+            }
+        }
+        if self.activation.transition.state() == TransitionState::Fenced {
+            tracing::warn!("this node serves nobody, and waits for `activate` or `deactivate`");
+        }
+        if self.activation.request.take().is_some() {
+            self.activation.toggle.set_ordered(TOGGLE_NEUTRAL);
+        }
+    }
+
+    pub(super) fn on_fenced(&mut self, fenced: Result<(), String>) {
+        self.activation.transition.on_fenced(fenced);
+        self.activation.due_ns = 0;
+    }
+
+    /// The receiver has left its source, and nothing more is recorded.
+    pub(super) fn on_paused(&mut self) {
+        let end_position = self.log.as_ref().map_or(-1, |log| log.end_position());
+        self.activation.transition.on_sealed(end_position, self.now_ns);
+        self.activation.due_ns = 0;
+    }
+
+    /// `activation.dat` is as it was to be, or not.
+    pub(super) fn on_activation_saved(&mut self, saved: &Result<(), String>) {
+        if let Err(reason) = saved {
+            tracing::error!("activation.dat: {reason}");
+            self.life.record_error(&format!("activation.dat: {reason}"));
+        }
+        self.activation.on_saved(saved, self.now_ns);
+        if let Some(job) = self.activation.next_save() {
+            self.rings.jobs.push(job);
+        }
+    }
+
+    /// The log is ours to lead, if that was decided; else it is given back.
+    pub(super) fn lead_as_decided(&mut self, log: Box<SealedLog>) -> Option<Box<SealedLog>> {
+        match self.activation.take_decision() {
+            Some(decision) => {
+                self.lead(log, decision.leadership_term_id);
+                None
+            }
+            None => Some(log),
+        }
+    }
+
+    /// Clients are served: by what was decided here, or because this node began the cluster.
+    pub(super) fn on_leading(&mut self, leadership_term_id: i64) {
+        self.activation.transition.on_leading(self.now_ns);
+        self.activation.transition.on_leading_from_start(leadership_term_id);
+        self.activation.due_ns = 0;
+    }
+}
+
+/// Removes what an earlier run left of a request: its flag has gone with it.
+pub fn discard_requests(cluster_directory: &Path) {
+    let (_, fault) = ActivationRequest::take(cluster_directory, i64::MAX);
+    if let Some(fault) = fault {
+        tracing::debug!("{fault}");
+    }
+}
