@@ -355,8 +355,9 @@ impl Publication {
         if matches!(self.phase, Phase::Lingering { .. } | Phase::Gone) {
             return datagram_count;
         }
-        while self.sender_position < self.sender_limit {
-            let run = self.send_run(self.sender_position, self.sender_limit, send);
+        let limit = self.sender_limit.min(self.position());
+        while self.sender_position < limit {
+            let run = self.send_run(self.sender_position, limit, send);
             if run.advance == 0 {
                 break;
             }
