@@ -3,6 +3,11 @@
 //! One call fetches up to 32 payloads of up to 64 KiB, each of which may be many datagrams of one peer that
 //! the kernel merged; one call sends up to 64 runs, each of which the kernel may cut into many datagrams.
 //! All memory is allocated once. See recvmmsg(2), sendmmsg(2), udp(7).
+//!
+//! A single datagram is fetched by `recvfrom` and sent by `sendto`, which are cheaper by the headers that the
+//! kernel need not copy and check. Merging needs a word of the kernel beside each payload, so it is asked for
+//! at the first burst and not before; for good, because a payload that waits merged could not be split without
+//! that word.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,11 +35,9 @@ pub struct MmsgIo {
 impl MmsgIo {
     /// Takes over `socket`.
     pub fn new(socket: NetworkSocket, offload: Offload) -> Self {
-        if offload.receive {
-            enable_merging(socket.as_raw_fd());
-        }
+        let merging = if offload.receive { Merging::AtFirstBurst } else { Merging::Never };
         let sender = Sender::new(&socket, offload);
-        Self { receiver: Receiver::new(), sender, counters: IoCounters::default(), socket }
+        Self { receiver: Receiver::new(merging), sender, counters: IoCounters::default(), socket }
     }
 }
 
@@ -82,23 +85,35 @@ struct Receiver {
     /// Per payload the sender's address, then the control messages.
     sides: Region,
     headers: Vec<libc::mmsghdr>,
-    /// Read by the kernel through `headers`; kept alive for it.
-    _vectors: Vec<libc::iovec>,
+    /// Where the payloads lie; read by the kernel through `headers` too.
+    vectors: Vec<libc::iovec>,
     /// How many payloads the next call asks for. A call that is given all it asked for returns at once; one that
     /// asked for more first looks again in vain, which a single datagram on its way to an answer must not pay for.
     asked: usize,
+    merging: Merging,
     received: usize,
     current: usize,
     splitter: Option<Splitter>,
     addresses: AddressParser,
 }
 
-// SAFETY: the pointers in `headers` and `_vectors` lead only to memory that the same struct owns, which stays
+/// Whether the kernel may merge what is received.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Merging {
+    /// Not wanted, or the kernel cannot.
+    Never,
+    /// When several datagrams were there at once.
+    AtFirstBurst,
+    /// It may: every payload needs its control messages.
+    On,
+}
+
+// SAFETY: the pointers in `headers` and `vectors` lead only to memory that the same struct owns, which stays
 // where it is when the struct moves, to another thread too.
 unsafe impl Send for Receiver {}
 
 impl Receiver {
-    fn new() -> Self {
+    fn new(merging: Merging) -> Self {
         let payloads = Region::new(PAYLOAD_COUNT * PAYLOAD_LENGTH_MAX);
         let sides = Region::new(PAYLOAD_COUNT * SIDE_LENGTH);
         let mut vectors: Vec<libc::iovec> = (0..PAYLOAD_COUNT)
@@ -125,8 +140,9 @@ impl Receiver {
             payloads,
             sides,
             headers,
-            _vectors: vectors,
+            vectors,
             asked: 1,
+            merging,
             received: 0,
             current: 0,
             splitter: None,
@@ -149,11 +165,19 @@ impl Receiver {
         self.current = 0;
         self.received = 0;
         let asked = self.asked.min(room);
-        let result = if asked == 1 { self.receive_one(fd) } else { self.receive_many(fd, asked) };
+        let result = match (asked, self.merging) {
+            (1, Merging::On) => self.receive_one_with_control(fd),
+            (1, _) => self.receive_one(fd),
+            _ => self.receive_many(fd, asked),
+        };
         if let Ok(count) = usize::try_from(result) {
             self.received = count;
             if count == asked {
                 self.asked = (ASK_GROWTH * count).clamp(self.asked, PAYLOAD_COUNT);
+                if count > 1 && self.merging == Merging::AtFirstBurst {
+                    // What waits already was not merged, and says so.
+                    self.merging = if enable_merging(fd) { Merging::On } else { Merging::Never };
+                }
             }
             return Ok(count);
         }
@@ -169,10 +193,31 @@ impl Receiver {
         }
     }
 
-    /// The number of payloads received, or -1. `recvmsg` is the cheaper call for a single one.
+    /// The number of payloads received, or -1. None of them is merged: there is nothing to be told beside it, and
+    /// none is longer than the memory for it.
     fn receive_one(&mut self, fd: RawFd) -> libc::c_int {
+        let (vector, header) = (&self.vectors[0], &mut self.headers[0]);
+        // SAFETY: payload and name were pointed in `new` into `payloads` and `sides`, which live as long as `self`
+        // and are as long as the lengths given; no slice of them is alive, for `deliver` keeps none.
+        let length = unsafe {
+            libc::recvfrom(
+                fd,
+                vector.iov_base,
+                vector.iov_len,
+                libc::MSG_DONTWAIT,
+                header.msg_hdr.msg_name.cast(),
+                &raw mut header.msg_hdr.msg_namelen,
+            )
+        };
+        header.msg_hdr.msg_controllen = 0;
+        header.msg_len = u32::try_from(length).unwrap_or(0);
+        if length < 0 { -1 } else { 1 }
+    }
+
+    /// The number of payloads received, or -1. `recvmsg` is the cheaper call for a single one.
+    fn receive_one_with_control(&mut self, fd: RawFd) -> libc::c_int {
         let header = &mut self.headers[0];
-        // SAFETY: the header was filled in `new` with pointers into `sides`, `payloads` and `_vectors`, which live
+        // SAFETY: the header was filled in `new` with pointers into `sides`, `payloads` and `vectors`, which live
         // as long as `self` and are as long as the lengths in them say; no slice of them is alive, for `deliver`
         // keeps none.
         let length = unsafe { libc::recvmsg(fd, &raw mut header.msg_hdr, libc::MSG_DONTWAIT) };
@@ -182,7 +227,7 @@ impl Receiver {
 
     /// The number of payloads received, or -1.
     fn receive_many(&mut self, fd: RawFd, asked: usize) -> libc::c_int {
-        // SAFETY: as in `receive_one`, for all of the `PAYLOAD_COUNT` headers, of which `asked` is never more, as
+        // SAFETY: as in `receive_one_with_control`, for all of the `PAYLOAD_COUNT` headers, of which `asked` is never more, as
         // `fill` asserts; a null timeout is allowed.
         unsafe {
             libc::recvmmsg(
@@ -534,8 +579,8 @@ pub(super) fn classify(error: &io::Error) -> Trouble {
 }
 
 /// Asks the kernel to merge datagrams on receive. A kernel before 5.0 cannot: then each comes by itself.
-pub(super) fn enable_merging(fd: RawFd) {
-    let _ = set_udp_option(fd, libc::UDP_GRO, 1);
+pub(super) fn enable_merging(fd: RawFd) -> bool {
+    set_udp_option(fd, libc::UDP_GRO, 1).is_ok()
 }
 
 fn set_udp_option(fd: RawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {

@@ -117,7 +117,7 @@ impl UringIo {
     /// When the host has no io_uring that suffices.
     pub fn new(socket: NetworkSocket, offload: Offload) -> Result<Self, UringUnavailable> {
         if offload.receive {
-            enable_merging(socket.as_raw_fd());
+            let _ = enable_merging(socket.as_raw_fd());
         }
         let receiver = Receiver::new(socket.as_raw_fd(), BUFFER_COUNT)?;
         let sender = Sender::new(&socket, offload);

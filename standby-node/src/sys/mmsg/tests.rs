@@ -133,10 +133,33 @@ fn a_socket_of_no_more_use_is_an_error() {
 }
 
 #[test]
-fn the_kernel_merges_a_run_so_that_one_payload_carries_it() {
+fn the_kernel_merges_a_run_behind_the_first_burst_so_that_one_payload_carries_it() {
     let (mut sender, mut receiver) = (open(), open());
-    sender.send(receiver.local_addr(), &run(), 100).unwrap();
-    sender.flush().unwrap();
-    assert_eq!(receiver.receiver.fill(receiver.socket.as_raw_fd(), 2, &mut receiver.counters).unwrap(), 1);
-    assert_eq!(receive_all(&mut receiver), run().chunks(100).collect::<Vec<_>>());
+    for is_merged in [false, true] {
+        sender.send(receiver.local_addr(), &run(), 100).unwrap();
+        sender.flush().unwrap();
+        let fd = receiver.socket.as_raw_fd();
+        assert_eq!(receiver.receiver.fill(fd, 1, &mut receiver.counters).unwrap(), 1);
+        let length = if is_merged { run().len() } else { 100 };
+        assert_eq!(receiver.receiver.headers[0].msg_len as usize, length);
+        assert_eq!(receive_all(&mut receiver), run().chunks(100).collect::<Vec<_>>());
+        assert_eq!(receiver.receiver.merging, Merging::On);
+    }
+}
+
+#[test]
+fn single_datagrams_one_after_the_other_are_no_burst() {
+    let (mut sender, mut receiver) = (open(), open());
+    for length in [100, 0, DATAGRAM_LENGTH_MAX, 100] {
+        let bytes = vec![5; length];
+        if length > 0 {
+            sender.send(receiver.local_addr(), &bytes, length).unwrap();
+            sender.flush().unwrap();
+        } else {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.send_to(&[], receiver.local_addr()).unwrap();
+        }
+        assert_eq!(receive_all(&mut receiver), [bytes]);
+    }
+    assert_eq!(receiver.receiver.merging, Merging::AtFirstBurst);
 }
