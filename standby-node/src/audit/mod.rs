@@ -12,6 +12,7 @@
 //! through the log as a message of command 3, and all others do nothing. Shorter messages are only mixed.
 
 mod ballast;
+mod lag_clock;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -23,6 +24,7 @@ use service_api::{
 };
 
 use ballast::Ballast;
+use lag_clock::LagClock;
 
 use crate::status::{LagFigures, LagWindow};
 
@@ -33,22 +35,23 @@ pub struct Audit {
     ballast: Ballast,
     /// Ages of messages when they were applied; not part of the state, and summed up when they are looked at.
     lag: RefCell<LagWindow>,
-    monotonic_ns: fn() -> u64,
+    clock: LagClock,
     output: Box<dyn Write + Send>,
     /// A service message while it is put together.
     outgoing: Vec<u8>,
 }
 
 impl Audit {
-    /// A service without ballast that prints to stdout. `monotonic_ns` reads CLOCK_MONOTONIC of the host, which the
-    /// senders of messages use too; it is called once for each message that carries a send time.
+    /// A service without ballast that prints to stdout. `monotonic_ns` reads CLOCK_MONOTONIC of the host, which
+    /// the senders of messages use too; it is called for messages that carry a send time, though not for each of
+    /// a long row of old ones.
     pub fn new(monotonic_ns: fn() -> u64) -> Self {
         Self {
             hash: FNV_OFFSET_BASIS,
             count: 0,
             ballast: Ballast::default(),
             lag: RefCell::new(LagWindow::new()),
-            monotonic_ns,
+            clock: LagClock::new(monotonic_ns),
             output: Box::new(io::stdout()),
             outgoing: Vec::new(),
         }
@@ -86,7 +89,7 @@ impl Audit {
 
     /// Ages that messages had when they were applied: the last ten seconds, or since the start before those.
     pub fn lag(&self) -> LagFigures {
-        self.lag.borrow_mut().figures((self.monotonic_ns)())
+        self.lag.borrow_mut().figures(self.clock.now_ns())
     }
 
     fn mix(&mut self, bytes: &[u8]) {
@@ -179,8 +182,7 @@ impl ClusteredService for Audit {
             let (command, send_time_ns) = header.split_at(8);
             let send_time_ns = i64_of(send_time_ns);
             if send_time_ns != 0 {
-                let lag_ns = ((self.monotonic_ns)() as i64).wrapping_sub(send_time_ns);
-                self.lag.get_mut().record(u64::try_from(lag_ns).unwrap_or(0));
+                self.lag.get_mut().record(self.clock.lag_ns(send_time_ns));
             }
             if cluster.service_id() == COMMANDED_SERVICE {
                 self.carry_out(cluster, timestamp, i64_of(command) as u64, payload);
@@ -219,6 +221,11 @@ impl ClusteredService for Audit {
     fn freeze(&mut self, cluster: &Cluster<'_>) -> Option<Box<dyn FrozenState>> {
         self.print(cluster);
         Some(Box::new(self.frozen()))
+    }
+
+    fn do_background_work(&mut self, _cluster: &Cluster<'_>, _now_ns: u64) -> usize {
+        self.clock.forget();
+        0
     }
 
     fn on_role_change(&mut self, cluster: &Cluster<'_>, _role: Role) {
