@@ -33,6 +33,8 @@ const THROUGHPUT_SLEEPING: Case = Case { case: "throughput_sleeping", ..THROUGHP
 const P99: Case = Case { case: "p99", unit: "us", target: Target::AtMost(1.25), ..THROUGHPUT };
 const P99_STOPPED: Case = Case { case: "p99_stopped", ..P99 };
 const P99_SLEEPING: Case = Case { case: "p99_sleeping", ..P99 };
+/// Runs without a standby against each other: what the rows above cannot tell from chance.
+const P99_CHANCE: Case = Case { case: "p99_chance", target: Target::None, ..P99 };
 const EVENTS: Case =
     Case { case: "back_pressure_events", unit: "events", target: Target::AtMost(1.0), ..THROUGHPUT };
 
@@ -63,6 +65,7 @@ pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
     report(session, &P99, &worse, &alone, p99)?;
     report(session, &P99_STOPPED, &stopped, &alone, p99)?;
     report(session, &P99_SLEEPING, &sleeping, &alone, p99)?;
+    report(session, &P99_CHANCE, &alone[1..], &alone, p99)?;
     report(session, &EVENTS, &worse, &alone, |outcome| outcome.event_count as f64)?;
     let histograms =
         |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.round_trips.clone()).collect::<Vec<_>>();
