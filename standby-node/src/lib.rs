@@ -28,6 +28,7 @@ pub mod standing;
 pub mod starting;
 pub mod status;
 pub mod store;
+mod sync;
 pub mod sys;
 pub mod topology;
 

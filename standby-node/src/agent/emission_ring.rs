@@ -1,11 +1,11 @@
 //! The way of what a service emitted to the module follower, with the position up to which that is all.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use crossbeam_utils::CachePadded;
-use rtrb::{Consumer, Producer, RingBuffer};
 use service_api::host::Emissions;
+
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicI64, Ordering};
+use crate::sync::ring::{Consumer, Producer, RingBuffer};
 
 /// A buffer that a burst blew up is cut down to this before it is used again.
 const BUFFER_LENGTH_KEPT: usize = 4 * 1024 * 1024;

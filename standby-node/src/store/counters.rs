@@ -1,8 +1,5 @@
 //! Counters in cnc.dat: allocated by one manager, set and read through handles from any thread.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use consensus_tap::file::cnc::counters::CounterKind;
 use consensus_tap::file::cnc::{
     CncLayout, KEY_LENGTH_MAX, KEY_OFFSET, LABEL_LENGTH_MAX, LABEL_LENGTH_OFFSET, LABEL_OFFSET,
@@ -11,6 +8,8 @@ use consensus_tap::file::cnc::{
     cluster_label, cluster_service_key, cluster_service_label, counters as kinds, label_bytes,
 };
 
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicI64, Ordering};
 use crate::sys::mapped::SharedFile;
 
 /// For how long a freed counter's slot stays unused, so that tools do not mix up two counters: 1 s.

@@ -10,13 +10,13 @@
 //! datagrams are received.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use consensus_tap::file::segment::{PREPARED_SUFFIX, RecordingGeometry};
-use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::segment::{SegmentError, remove};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicI64, Ordering};
+use crate::sync::ring::{Consumer, Producer, PushError, RingBuffer};
 use crate::sys::disk;
 use crate::sys::mapped::MappedFile;
 
@@ -124,7 +124,7 @@ impl SegmentSupply {
 
     /// Lets the preparer unmap `file`, and remove it if it was never used.
     pub(super) fn retire(&mut self, file: MappedFile) {
-        if let Err(rtrb::PushError::Full(file)) = self.retired.push(file) {
+        if let Err(PushError::Full(file)) = self.retired.push(file) {
             discard(file);
         }
     }

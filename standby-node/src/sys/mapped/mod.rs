@@ -11,6 +11,7 @@
 //! would raise SIGBUS, where `posix_fallocate` returns an error. (A copy-on-write file system can still run out
 //! of space at write-back, which `sync` then reports.)
 
+mod published;
 pub mod segment;
 pub mod shared;
 
@@ -24,7 +25,8 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use super::disk;
 use crate::advice::next_step;
 
-pub use segment::{Published, SegmentMap, SegmentView};
+pub use published::Published;
+pub use segment::{SegmentMap, SegmentView};
 pub use shared::SharedFile;
 
 /// Bytes of a page: the unit of pre-faulting and of syncing.

@@ -6,38 +6,10 @@
 //! no type can hold it, is stated on `Published::new`.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
-use crossbeam_utils::CachePadded;
-
+use super::published::Published;
 use super::{MapError, MappedFile};
-
-/// How far the bytes of a recording are final. Cloned into the writer and every reader of the recording.
-#[derive(Clone, Debug)]
-pub struct Published {
-    position: Arc<CachePadded<AtomicI64>>,
-}
-
-impl Published {
-    /// Starts at `position`: everything below it is final.
-    ///
-    /// While readers with an earlier `Published` of the same recording live, no writer may be opened with a new
-    /// one: it could truncate what they have borrowed. And no other process may write or shorten the
-    /// recording's segment files, which the archive's mark file is there to prevent.
-    ///
-    /// So this crate alone makes them: `RecordingWriter` for the one recording that it writes, and what is complete gets
-    /// one at its end (`History::place`, the snapshot check, the last sync of a log), which no writer moves.
-    pub(crate) fn new(position: i64) -> Self {
-        Self { position: Arc::new(CachePadded::new(AtomicI64::new(position))) }
-    }
-
-    /// Bytes below this position of the recording are in their segment files, for good.
-    pub fn position(&self) -> i64 {
-        // Pairs with the Release in `SegmentMap::publish`: the bytes below are visible too.
-        self.position.load(Ordering::Acquire)
-    }
-}
 
 /// A segment file mapped for its one writer.
 #[derive(Debug)]
@@ -155,15 +127,11 @@ impl SegmentMap {
     /// # Panics
     /// When `position` is lower than what was published before, or lies beyond this segment.
     pub fn publish(&mut self, position: i64) {
-        // Only the writer stores it, so a relaxed load reads its own last store.
-        let before = self.published.position.load(Ordering::Relaxed);
-        assert!(position >= before, "the published position only grows: {position} < {before}");
         assert!(
             position - self.base_position <= self.file.length() as i64,
             "{position} is beyond the segment"
         );
-        // Pairs with the Acquire in `Published::position`.
-        self.published.position.store(position, Ordering::Release);
+        self.published.publish(position);
     }
 
     /// The bytes of `offset..offset + length`, as this writer left them.
@@ -183,7 +151,7 @@ impl SegmentMap {
     /// Where `offset..offset + length` lies, provided that it is within the segment and not yet published.
     fn unpublished(&mut self, offset: usize, length: usize) -> *mut u8 {
         let _ = self.file.checked_end(offset, length);
-        let published = self.published.position.load(Ordering::Relaxed);
+        let published = self.published.own_position();
         let position = self.base_position + offset as i64;
         assert!(position >= published, "bytes below {published} are final, {position} was to be written");
         // SAFETY: `checked_end` proved that the range lies in the mapping.

@@ -1,0 +1,4 @@
+//! Models of files and mapped memory.
+
+pub mod disk;
+pub mod mapped;
