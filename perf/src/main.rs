@@ -62,6 +62,8 @@ enum Bench {
     Restart,
     /// What a client waits for, and how much passes, at an active node, against a Java cluster of one member.
     ActiveRtt,
+    /// From a standby's flag to serving clients.
+    Activation,
 }
 
 fn main() -> ExitCode {
@@ -102,6 +104,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
         Bench::Replicate => bench::replicate::run(&mut session)?,
         Bench::Restart => bench::restart::run(&mut session)?,
         Bench::ActiveRtt => bench::active_rtt::run(&mut session)?,
+        Bench::Activation => bench::activation::run(&mut session)?,
     }
     session.finish()
 }

@@ -7,8 +7,8 @@ use crate::cluster::{Cluster, Workplace, await_some, toggle};
 use crate::error::BenchError;
 use crate::process::Process;
 use consensus_tap::file::cnc::counters::{
-    APPLIED_POSITION, ELECTION_STATE, RECORDED_POSITION, SNAPSHOT_POSITION, STANDBY_CONTROL_TOGGLE,
-    TOGGLE_SNAPSHOT,
+    APPLIED_POSITION, COMMIT_POSITION, ELECTION_STATE, RECORDED_POSITION, SNAPSHOT_POSITION,
+    STANDBY_CONTROL_TOGGLE, TOGGLE_SNAPSHOT,
 };
 use service_api::{
     ClientSession, CloseReason, Cluster as ClusterApi, ClusteredService, FrozenState, NewLeadershipTerm,
@@ -36,6 +36,22 @@ impl Node {
     /// Starts a node in a directory `name`, which is new or a node's that has ended, to follow member 0.
     pub(crate) fn start(cluster: &Cluster, name: &str, flags: &[&str]) -> Result<Self, BenchError> {
         Self::start_at(Priority::Normal, cluster, name, flags)
+    }
+
+    /// Starts a node in a new directory `name`, with the audit service, to follow a node of ours.
+    pub(crate) fn follow(
+        files: &Workplace,
+        name: &str,
+        endpoint: &str,
+        flags: &[&str],
+    ) -> Result<Self, BenchError> {
+        let (process, aeron_dir) = spawn(
+            files,
+            name,
+            &[&["--service", "audit", "--member-id", "101", "--consensus-endpoints", endpoint], flags]
+                .concat(),
+        )?;
+        Ok(Self { process, aeron_dir })
     }
 
     /// As [`Self::start`], at a priority.
@@ -95,26 +111,41 @@ impl Node {
 #[derive(Debug)]
 pub(crate) struct ActiveNode {
     process: Process,
+    aeron_dir: PathBuf,
     ingress_endpoints: String,
+    archive_endpoint: String,
 }
 
 impl ActiveNode {
     /// Starts a node with the audit service in a new directory `name`, and waits until it serves.
     pub(crate) fn start(files: &Workplace, name: &str, flags: &[&str]) -> Result<Self, BenchError> {
         let ingress_endpoint = format!("localhost:{}", free_port()?);
+        let archive_endpoint = format!("localhost:{}", free_port()?);
         let own = ["--service", "audit", "--bootstrap", "--ingress-endpoint", &ingress_endpoint];
+        let own = [&own[..], &["--archive-endpoint", &archive_endpoint]].concat();
         let (process, aeron_dir) = spawn(files, name, &[&own[..], flags].concat())?;
         await_some("active node", START_TIMEOUT, || {
             let cnc = CncReader::open(&aeron_dir).ok();
             Ok(cnc.filter(is_serving).map(drop))
         })?;
         let ingress_endpoints = format!("{MEMBER_ID}={ingress_endpoint}");
-        Ok(Self { process, ingress_endpoints })
+        Ok(Self { process, aeron_dir, ingress_endpoints, archive_endpoint })
     }
 
     /// Where it takes ingress.
     pub(crate) fn ingress_endpoints(&self) -> &str {
         &self.ingress_endpoints
+    }
+
+    /// Where a standby of it asks.
+    pub(crate) fn archive_endpoint(&self) -> &str {
+        &self.archive_endpoint
+    }
+
+    /// Up to where its log is committed.
+    pub(crate) fn commit_position(&self) -> Result<i64, BenchError> {
+        let counters = CncReader::open(&self.aeron_dir).map_err(BenchError::run)?;
+        Ok(counters.find(COMMIT_POSITION, &[]).map_or(-1, |counter| counter.value))
     }
 
     /// Ends it in order.

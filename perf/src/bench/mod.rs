@@ -1,5 +1,6 @@
 //! The benches, one file each: its cases, how it measures ours, and which peer it starts.
 
+pub(crate) mod activation;
 pub(crate) mod active_rtt;
 pub(crate) mod apply;
 pub(crate) mod backpressure;
