@@ -10,6 +10,8 @@ mod cluster;
 mod error;
 mod host;
 mod java;
+#[cfg(test)]
+mod leading;
 mod load;
 mod node;
 mod process;

@@ -19,6 +19,14 @@
 //!                                          └──────────────────────>  ^
 //!                                                     news 64
 //! ```
+//! Once this node leads, on the receiver's thread:
+//!
+//! ```text
+//!               commands 64, requests 64, ended 1                log 1, failures 1
+//!   leading  <─────────────────────────────────>  conductor  <─────────────────────>  syncer
+//!      ^ └── log ends 1,024 ──> service-N, module (the receiver's rings)   how far it is durable: an atomic
+//!      └── replies 8 buffers ── service-N
+//! ```
 //! With `snapshot_mode = replica` the thread `replica` has a second set of services and a module follower of its own,
 //! with the same rings; theirs are then the parts.
 //!
