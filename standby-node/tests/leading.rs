@@ -139,6 +139,35 @@ fn a_client_goes_on_in_its_session_when_the_node_starts_again() {
 }
 
 #[test]
+fn a_cluster_that_was_suspended_stays_so_for_its_next_leader_until_it_is_resumed() {
+    let ingress = format!("127.0.0.1:{}", closed_port());
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let start = || {
+        let mut extra = vec!["--bootstrap".to_owned(), "--ingress-endpoint".to_owned(), ingress.clone()];
+        extra.extend(["--log-term-length".to_owned(), "1m".to_owned()]);
+        Node::running(NodeFlags { dir: Some(temp.path().join("node")), extra, ..NodeFlags::default() })
+    };
+    let node = start();
+    let mut config = config(&format!("100={ingress}"), "aeron:udp?endpoint=127.0.0.1:0").expect("a config");
+    config.new_leader_timeout_ns = Some(TIMEOUT.as_nanos() as u64);
+    let mut client = ClusterClient::connect(config).expect("it leads");
+    let last_count = exchange(&mut client, 100, 10);
+    assert_eq!(verb("suspend", &node, &["--wait", "10"]).code, Some(0));
+    drop(node);
+    let node = start();
+    let deadline = Instant::now() + TIMEOUT;
+    while client.leadership_term_id() < 1 {
+        client.poll(&mut |_: i64, _: &[u8]| {}).expect("the session lives");
+        assert!(Instant::now() < deadline, "no new leader is heard of:\n{}", node.output());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    node.await_status("suspended", |status| status["state"] == "SUSPENDED");
+    assert_eq!(verb("resume", &node, &["--wait", "10"]).code, Some(0), "{}", node.output());
+    let count = exchange(&mut client, 100, 10);
+    assert!(count > last_count, "{count} after {last_count}");
+}
+
+#[test]
 fn a_standby_follows_the_node_that_leads_and_may_not_lead_its_log() {
     for level in ["0", "2"] {
         let leader = bootstrapped(&["--file-sync-level", level]);

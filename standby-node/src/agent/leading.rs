@@ -93,7 +93,10 @@ pub enum LeadRequest {
     /// The log says that a term began.
     Term(NewLeadershipTermEvent),
     /// Our own term's event is committed: clients are served from now on.
-    Serving,
+    Serving {
+        /// Whether an operator suspended the cluster before, and it is for an operator to have it go on.
+        is_suspended: bool,
+    },
     /// An operator's action is in the log.
     ControlDone {
         /// Which.
@@ -287,7 +290,7 @@ impl<Io: DatagramIo> Leading<Io> {
             work += 1;
             let request = match action {
                 LeaderAction::Resolve { token, endpoint } => LeadRequest::Resolve { token, endpoint },
-                LeaderAction::Serving => LeadRequest::Serving,
+                LeaderAction::Serving => LeadRequest::Serving { is_suspended: reign.leader.is_suspended() },
                 LeaderAction::ControlDone { action, log_position } => {
                     LeadRequest::ControlDone { action, log_position }
                 }

@@ -350,7 +350,7 @@ impl Conductor {
         match request {
             LeadRequest::Resolve { token, endpoint } => self.resolve(Asker::Leader(token), endpoint),
             LeadRequest::Term(event) => self.on_term(&event)?,
-            LeadRequest::Serving => self.on_serving(),
+            LeadRequest::Serving { is_suspended } => self.on_serving(is_suspended),
             LeadRequest::ControlDone { action, log_position } => self.on_control_done(action, log_position),
             LeadRequest::ControlRefused { action } => self.on_control_refused(action),
             LeadRequest::Terminated { log_position } => self.on_terminated(log_position),
@@ -374,13 +374,16 @@ impl Conductor {
         Ok(())
     }
 
-    fn on_serving(&mut self) {
+    fn on_serving(&mut self, is_suspended: bool) {
         let Phase::Ordered { leadership_term_id } = self.leadership.phase else { return };
         self.leadership.phase = Phase::Serving;
         let LeaderIdentity { member_id, member_entry, .. } = &self.leadership.identity;
         let (member_id, member_entry) = (*member_id, member_entry.clone());
         tracing::info!(member_id, leadership_term_id, members = member_entry, "leading");
         self.leadership.gauges.show_leading(leadership_term_id, member_id, ModuleState::Active);
+        if is_suspended {
+            self.take_over_suspended();
+        }
         self.downstream.on_leading(member_id, leadership_term_id, member_entry);
         self.on_leading(leadership_term_id);
     }

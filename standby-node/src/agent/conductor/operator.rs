@@ -68,6 +68,14 @@ impl Conductor {
         1
     }
 
+    /// The log says that clients wait, since before this node led. The toggle stands as if it had been set here.
+    pub(super) fn take_over_suspended(&mut self) {
+        tracing::warn!("the cluster was suspended before this node led: clients wait until `resume`");
+        self.leadership.operator.is_suspended = true;
+        self.leadership.gauges.show_state(ModuleState::Suspended);
+        self.leadership.gauges.toggle.set_ordered(CONTROL_SUSPEND);
+    }
+
     /// The log says so.
     pub(super) fn on_control_done(&mut self, action: ControlAction, log_position: i64) {
         let gauges = &self.leadership.gauges;
