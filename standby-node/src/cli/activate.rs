@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use consensus_tap::file::cnc::counters::{
     STANDBY_CONTROL_TOGGLE, TOGGLE_ACTIVATE, TOGGLE_DRY_RUN, TOGGLE_INACTIVE, TOGGLE_NEUTRAL,
+    TRANSITION_STATE,
 };
-use consensus_tap::transition::ForcedChecks;
+use consensus_tap::transition::{ForcedChecks, TransitionState};
 
 use super::output::{files, print, print_json};
 use crate::activation_files::{
@@ -65,6 +66,10 @@ pub(super) fn activate(args: &ActivateArgs) -> Result<ExitCode, String> {
     let toggle = cnc.find(STANDBY_CONTROL_TOGGLE, &[]).map(|record| cnc.counter(record.id));
     let toggle = toggle.ok_or_else(|| format!("{dir}: this process is no standby: it has no flag"))?;
 
+    let state = cnc.find(TRANSITION_STATE, &[]).map(|record| record.value);
+    if state == Some(TransitionState::Active as i64) {
+        return Err(format!("{dir}: this node leads already"));
+    }
     let id = request(&toggle, &cluster, args).map_err(|reason| format!("{dir}: {reason}"))?;
     let Some(wait) = wait else {
         print(if args.json { "{\n  \"requested\": true\n}\n" } else { "activation requested\n" })?;
