@@ -30,7 +30,7 @@ pub struct Announcing {
     is_changed: bool,
     /// Waits for the records to be on the disk.
     waiting: Vec<Announcement>,
-    /// The newest set that was announced since the start, for members that come back.
+    /// The newest set that was announced and is still there, for members that come back.
     newest: Option<SnapshotSet>,
     members: Vec<ClusterMember>,
     retry_due_ns: u64,
@@ -56,10 +56,21 @@ impl Announcing {
         }
     }
 
+    /// These sets are in the archive. The newest that members were told of before the start is what one gets that could
+    /// not be reached then; not an older one, which it may have been sent before.
+    pub fn on_sets_found(&mut self, sets: &[SnapshotSet]) {
+        let newest = self.records.members.iter().map(|record| record.log_position).max();
+        self.newest = sets.iter().find(|set| Some(set.log_position) == newest).cloned();
+    }
+
     /// The source listed these members. Who is no longer among them needs nothing any more.
     pub fn on_members(&mut self, cluster_members: &str) {
         // The tap has read the list before.
         let Ok(members) = parse_cluster_members(cluster_members) else { return };
+        // There is no such cluster: the list is of a source that does not know it yet, or there was no source so far.
+        if members.iter().all(ClusterMember::is_standby) {
+            return;
+        }
         let before = self.records.members.len();
         self.records.members.retain(|record| members.iter().any(|member| member.id == record.member_id));
         self.is_changed |= self.records.members.len() != before;
@@ -350,6 +361,41 @@ mod tests {
         announcing.on_members("1,i,b:1,l,u,x");
         assert!(announcing.records().member(0).is_none());
         assert!(announcing.poll_save().is_some());
+    }
+
+    #[test]
+    fn a_list_without_members_makes_nothing_forgotten() {
+        let mut announcing = announcing(StandbySnapshots::default());
+        announcing.announce(&set(4096));
+        save(&mut announcing);
+        let known = announcing.records().clone();
+        for list in ["", "99,s:1,s:1,s:1,s:1,s:1|100,t:1,t:1,t:1,t:1,t:1"] {
+            announcing.on_members(list);
+            assert_eq!(*announcing.records(), known, "{list:?}");
+        }
+        announcing.announce(&set(8192));
+        assert_eq!(save(&mut announcing).len(), 2, "the members are still told");
+    }
+
+    #[test]
+    fn a_member_that_could_not_be_reached_before_a_restart_is_told_after_it() {
+        let mut first = announcing(StandbySnapshots::default());
+        first.announce(&set(4096));
+        save(&mut first);
+        end(&mut first, 0, 4096, Outcome::Unknown { reason: "silence" }, 0);
+        end(&mut first, 1, 4096, Outcome::Unreachable { reason: "down" }, 0);
+
+        for (sets, told) in [
+            // The newest here was never announced.
+            (vec![set(8192), set(4096), set(1024)], vec![(1, "relay:7".to_owned(), 4096)]),
+            // What there is may have been sent before.
+            (vec![set(1024)], Vec::new()),
+        ] {
+            let mut second = announcing(first.records().clone());
+            second.on_sets_found(&sets);
+            second.on_timeout(0);
+            assert_eq!(save(&mut second), told);
+        }
     }
 
     #[test]

@@ -360,6 +360,7 @@ impl Conductor {
             replica.push(start).expect("a replica is started once");
         }
         self.snapshots.start(&self.history, log_position, self.now_ns);
+        self.downstream.on_started(&self.history.snapshot_sets(self.starting.service_count()));
         self.retention.start(log_position, self.rings.replica_module.is_some());
     }
 
@@ -476,6 +477,7 @@ impl Conductor {
     /// Following ends, the node stays: its files are kept, its services hold their state.
     fn fail(&mut self, reason: String) {
         self.failed = true;
+        self.retention.halt();
         self.life.record_halt(&reason);
         self.command(ReceiverCommand::Failed { reason });
     }
@@ -518,6 +520,7 @@ impl Conductor {
             }
             TapReport::Halted { state, reason } => {
                 tracing::error!(state = state.name(), reason, "following has ended");
+                self.retention.halt();
                 self.life.record_halt(&format!("{}: {reason}", state.name()));
                 if state == TapState::Failed {
                     tracing::error!(

@@ -39,6 +39,11 @@ impl Downstream {
         self.standing.cluster_members()
     }
 
+    /// The services run, and these sets are there.
+    pub(super) fn on_started(&mut self, sets: &[SnapshotSet]) {
+        self.announcing.on_sets_found(sets);
+    }
+
     /// A set of our own counts, and the archive agent lists it: every member is to be told.
     pub(super) fn on_snapshot_published(&mut self, set: &SnapshotSet) {
         self.announcing.announce(set);

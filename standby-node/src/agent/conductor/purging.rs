@@ -32,6 +32,8 @@ pub struct Retention {
     replica_position: Option<i64>,
     is_due: bool,
     due_ns: u64,
+    /// Nothing more is purged.
+    is_halted: bool,
     phase: Phase,
 }
 
@@ -99,7 +101,8 @@ impl Retention {
     /// Keeps what `policy` wants, all of it with `None`. `durable_position` is up to where the log is on the disk.
     pub fn new(policy: Option<RetentionPolicy>, durable_position: Counter) -> Self {
         let phase = Phase::Starting;
-        Self { policy, durable_position, replica_position: None, is_due: false, due_ns: 0, phase }
+        let (is_due, due_ns, is_halted) = (false, 0, false);
+        Self { policy, durable_position, replica_position: None, is_due, due_ns, is_halted, phase }
     }
 
     /// Everything that reads the log runs, from `log_position` on.
@@ -122,6 +125,12 @@ impl Retention {
         self.is_due = true;
     }
 
+    /// Following has ended for good: what is here stays as it is, for whoever looks for the cause. A purge that has
+    /// begun to change files comes to its end.
+    pub(super) fn halt(&mut self) {
+        self.is_halted = true;
+    }
+
     /// What the archive must not list any more, though the catalog still does.
     pub(super) fn going(&self) -> Option<&Going> {
         match &self.phase {
@@ -142,9 +151,9 @@ impl Retention {
 impl Conductor {
     /// Begins a purge when one is due.
     pub(super) fn purge(&mut self) -> usize {
-        let Retention { policy, is_due, due_ns, phase, .. } = &self.retention;
+        let Retention { policy, is_due, due_ns, is_halted, phase, .. } = &self.retention;
         let (Some(policy), Some(log)) = (*policy, &self.log) else { return 0 };
-        if !is_due || self.now_ns < *due_ns || !matches!(phase, Phase::Idle) {
+        if *is_halted || !is_due || self.now_ns < *due_ns || !matches!(phase, Phase::Idle) {
             return 0;
         }
         let durable_position = self.retention.durable_position.get_volatile();
@@ -209,6 +218,9 @@ impl Conductor {
             return;
         };
         let (Some(policy), Some(log)) = (self.retention.policy, &self.log) else { return };
+        if self.retention.is_halted {
+            return self.serve_recordings();
+        }
         let durable_position = self.retention.durable_position.get_volatile();
         // A member may have been told of one meanwhile.
         question.pins.set_positions.extend(self.downstream.referred_positions());

@@ -53,6 +53,8 @@ impl History {
         let purge = plan_purge(policy, pins, &sets, &log.geometry, durable_position);
         let kept = sets.iter().filter(|set| !purge.sets.contains(set)).map(|set| set.log_position).min();
         let mut recording_ids: Vec<i64> = purge.sets.iter().flat_map(recordings_of).collect();
+        // What is none to start from here may be the one that a member was told of and has yet to fetch.
+        let kept = kept.map(|kept| pins.set_positions.iter().copied().fold(kept, i64::min));
         recording_ids.extend(kept.into_iter().flat_map(|kept| self.withdrawn_recordings(kept)));
         Going { purge, recording_ids }
     }

@@ -115,6 +115,22 @@ fn carry_out(history: &mut History, log: &mut RecordingPlace, going: &Going, ste
 }
 
 #[test]
+fn a_set_that_a_member_may_fetch_stays_though_it_is_none_to_start_from_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = open(dir.path());
+    let log = recorded(&mut history);
+    let sets = [100, SEGMENT + FRAME, SEGMENT * 4 + FRAME].map(|at| publish(&mut history, at));
+    for refused in &sets[..2] {
+        history.invalidate_snapshot_set(refused).unwrap();
+    }
+    let taken = Pins { set_positions: vec![SEGMENT + FRAME], ..Pins::default() };
+    let going = history.plan_purge(KEEP_ONE, &taken, 1, &log.place, i64::MAX);
+    assert_eq!(going.recording_ids, [sets[0].services[0], sets[0].consensus_module]);
+    let all = plan(&history, &log.place, i64::MAX).recording_ids;
+    assert_eq!(all.len(), 4, "nobody may fetch them: {all:?}");
+}
+
+#[test]
 fn after_a_crash_at_any_step_the_next_purge_comes_to_the_same_end() {
     for steps in 0..=3 {
         let dir = tempfile::tempdir().unwrap();
