@@ -1,6 +1,7 @@
 //! Tests against real Java clusters, and of the support for them.
 
 mod access;
+mod activation;
 mod announcements;
 mod archive_server;
 mod backup;
