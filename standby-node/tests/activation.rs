@@ -29,7 +29,6 @@ fn cluster_and_standby(dir: &Path, extra: &[&str]) -> (Node, Node) {
         dir: Some(dir.join("standby")),
         consensus_endpoints: Some(endpoint),
         extra: extra.iter().map(|flag| (*flag).to_owned()).collect(),
-        ..NodeFlags::default()
     });
     standby.await_status("following", |status| status["state"] == "FOLLOWING" && status["lag_bytes"] == 0);
     (leader, standby)
