@@ -297,4 +297,9 @@ fn a_cluster_is_handed_over_whole_and_the_node_has_ended() {
     }
     let again = verb("hand-over", &node, &["--out", &out[0]]);
     assert!(again.code == Some(1) && again.stderr.contains("not empty"), "{again:?}");
+    let dir = Some(node.dir().to_owned());
+    let mut leading =
+        Node::start(NodeFlags { dir, extra: vec!["--bootstrap".to_owned()], ..NodeFlags::default() });
+    assert_eq!(leading.wait(), Some(1), "{}", leading.output());
+    assert!(leading.output().contains("has handed its cluster over"), "{}", leading.output());
 }

@@ -6,10 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use consensus_tap::file::activation::{Activation, ActivationPhase, ActivationRecord};
 
 use super::control::{ControlRequest, LeadingNode};
 use super::output::{files, print, print_json, stopped};
 use crate::seed::SeedReport;
+use crate::store::activation_record;
+use crate::store::directory::NodeDirectory;
 use crate::sys::clock;
 
 #[derive(Args, Debug)]
@@ -56,6 +59,7 @@ pub(super) fn hand_over(args: &HandOverArgs) -> Result<ExitCode, String> {
     };
     let reports = crate::seed::hand_over(&files(&args.dir)?, &members, args.services, clock::epoch_ms())
         .map_err(|error| error.to_string())?;
+    give_up_leading(&directory, &reports)?;
     drop(directory);
     if args.json {
         print_json(&reports)?;
@@ -63,6 +67,27 @@ pub(super) fn hand_over(args: &HandOverArgs) -> Result<ExitCode, String> {
         print(&text(&reports))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The cluster is led elsewhere from now on: a start of this node that led again would make two of it.
+fn give_up_leading(directory: &NodeDirectory, reports: &[SeedReport]) -> Result<(), String> {
+    let path = activation_record::path_in(&directory.cluster());
+    let found = activation_record::read(&path).map_err(|error| error.to_string())?;
+    let record = match found.record {
+        Some(record) => ActivationRecord { phase: ActivationPhase::Fenced, ..record },
+        None => ActivationRecord {
+            phase: ActivationPhase::Fenced,
+            leadership_term_id: reports.first().map_or(-1, |report| report.candidate_term_id),
+            base_log_position: reports.first().map_or(0, |report| report.log_start_position),
+            claim_id: 0,
+            log_recording_id: 0,
+            forced_checks: 0,
+            time_ms: clock::epoch_ms(),
+        },
+    };
+    let fenced = Activation { record: Some(record), ..found };
+    activation_record::replace(&path, &fenced)
+        .map_err(|error| format!("the directories are written, but this node may lead again: {error}"))
 }
 
 fn members(args: &HandOverArgs) -> Result<Vec<(i32, PathBuf)>, String> {

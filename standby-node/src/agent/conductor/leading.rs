@@ -122,6 +122,12 @@ pub enum BootstrapError {
     /// What a leader needs is missing.
     #[error("bootstrap: a node without services cannot lead: name one with --service")]
     NoServices,
+    /// A decision stands that asks for more than a start.
+    #[error(
+        "bootstrap: this node was activated before, or has handed its cluster over (activation.dat): start it without \
+         --bootstrap, or `deactivate` it first"
+    )]
+    Decided,
     /// Somebody else's log.
     #[error(
         "bootstrap: the log in this directory was led by another node, in term {leadership_term_id}: start without \
@@ -227,6 +233,9 @@ impl Conductor {
     pub(super) fn start_leading(&mut self) -> Result<(), AgentError> {
         if self.starting.service_count() == 0 {
             return Err(BootstrapError::NoServices.into());
+        }
+        if !self.activation.may_follow() {
+            return Err(BootstrapError::Decided.into());
         }
         self.leadership.phase = Phase::Opening { writer: None, sealed: None };
         self.command(ReceiverCommand::Seal);
