@@ -183,6 +183,10 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("log_term_length", "100000"),
     ("egress_term_length", "100000"),
     ("log_mtu", "1400"),
+    ("fence_timeout", "\"soon\""),
+    ("standby_endpoints", "[\"nowhere\"]"),
+    ("liveness_timeout", "\"1ms\""),
+    ("probe", "\"perhaps\""),
     ("audit_ballast", "7"),
 ];
 /// Keys that take any text or path.
@@ -196,6 +200,7 @@ const ANY_TEXT: &[&str] = &[
     "archive_server_challenge_answer",
     "consensus_server_credentials",
     "consensus_server_challenge_answer",
+    "fence",
 ];
 
 #[test]

@@ -17,7 +17,7 @@ pub(crate) const SECOND: u64 = 1_000 * MS;
 /// The counter that may bound replays.
 pub(crate) const LIMIT_COUNTER_ID: i32 = 61;
 /// The server's subscriptions, which are there with nobody connected.
-pub(crate) const SUBSCRIPTION_COUNT: usize = 2;
+pub(crate) const SUBSCRIPTION_COUNT: usize = 3;
 pub(crate) const ARCHIVE_ID: i64 = 4_711;
 
 pub(crate) struct Rig {
