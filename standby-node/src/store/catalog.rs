@@ -42,6 +42,13 @@ impl Catalog {
         // Pages that an earlier process could not sync count as clean until they are written again. And synced, at any
         // level: a record may reach the disk by itself, and is lost behind a header that did not.
         file.rewrite(catalog.end)?;
+        // A power cut may have lost a record and kept parts of those behind it. What is added from now on ends elsewhere,
+        // and the next power cut could leave it in front of them.
+        let image = file.read(CAPACITY_MAX)?;
+        let left = image.get(usize::try_from(catalog.end).unwrap_or(usize::MAX)..).unwrap_or_default();
+        if let Some(last) = left.iter().rposition(|byte| *byte != 0) {
+            file.write(catalog.end, &vec![0; last + 1])?;
+        }
         file.sync(SyncLevel::All)?;
         let mut catalog = Self { file, catalog, capacity, level };
         catalog.pass_over_ids_below(catalog.next_recording_id())?;
@@ -416,6 +423,20 @@ mod tests {
         assert_eq!(catalog.descriptor(2), None);
         let error = catalog.stop(2, 1, 1).unwrap_err().to_string();
         assert!(error.ends_with("recording 2 is deleted, expected one in use"), "{error}");
+    }
+
+    #[test]
+    fn what_lies_behind_a_record_that_a_power_cut_lost_is_wiped_before_anything_is_added() {
+        let (_temp, path, mut catalog) = catalog(SyncLevel::None);
+        catalog.add_hidden(descriptor(0)).unwrap();
+        let end = catalog.catalog.end;
+        catalog.add_hidden(descriptor(0)).unwrap();
+        catalog.add_hidden(descriptor(0)).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[end as usize..][..format::RECORD_HEADER_LENGTH].fill(0);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(reopened(&path).records.len(), 1);
+        assert!(std::fs::read(&path).unwrap()[end as usize..].iter().all(|byte| *byte == 0));
     }
 
     #[test]
