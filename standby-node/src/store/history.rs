@@ -5,9 +5,17 @@
 //! log counts once its recording is in the catalog and a TERM row names it. A crash between two steps leaves
 //! something that nobody finds, never something half-made that somebody does.
 
+mod error;
+mod log;
+mod place;
 mod purging;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
+pub use self::error::HistoryError;
+pub use self::log::{LogFrames, OpenedLog, PlannedLog};
+pub use self::place::RecordingPlace;
 pub use self::purging::Going;
 pub use self::snapshots::PlannedSnapshot;
 
@@ -17,24 +25,19 @@ use consensus_tap::archive::Recording;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
 use consensus_tap::file::catalog::{Descriptor, NULL_POSITION, NULL_TIMESTAMP, Record, RecordState};
 use consensus_tap::file::recording_log::{EntryKind, Row, SnapshotSet};
-use consensus_tap::file::segment::{GeometryError, RecordingGeometry};
+use consensus_tap::file::segment::RecordingGeometry;
 use consensus_tap::log::SnapshotKind;
 use consensus_tap::serving::LastTerm;
-use consensus_tap::wire::{StreamTerms, TermLength};
 
+use super::SyncLevel;
 use super::catalog::Catalog;
 use super::directory::NodeDirectory;
 use super::durability::{BootId, DurabilityFile, Trust};
 use super::recording_list::RecordingList;
 use super::recording_log::RecordingLogFile;
-use super::recording_reader::RecordingReader;
-use super::recording_syncer::{RecordingSyncer, SyncError};
-use super::recording_writer::RecordingWriter;
+use super::recording_syncer::RecordingSyncer;
 use super::recovery::{recover, rewrite};
 use super::segment::{SegmentError, highest_recording_id, remove_recording, segment_bases};
-use super::segment_preparer::{SegmentPreparer, segment_pipeline};
-use super::sync_watch::SyncWatch;
-use super::{StoreError, SyncLevel};
 use crate::sys::clock;
 use crate::sys::mapped::Published;
 
@@ -49,194 +52,6 @@ pub struct History {
     level: SyncLevel,
     /// Hidden recordings that were given up, and whose files are gone.
     given_up: Vec<i64>,
-}
-
-/// The log, ready to be extended.
-#[derive(Debug)]
-pub struct OpenedLog {
-    /// For the receiver.
-    pub writer: RecordingWriter,
-    /// For the storage agent.
-    pub preparer: SegmentPreparer,
-    /// For the storage agent.
-    pub syncer: RecordingSyncer,
-    /// For the storage agent.
-    pub durability: DurabilityFile,
-    /// Where the files' data ends; beyond the writer's position lies what no source has confirmed.
-    pub tail_end: i64,
-    /// For every reader.
-    pub place: RecordingPlace,
-}
-
-/// The log's recording, in the catalog. Its files are opened by whoever may wait for the disk.
-#[derive(Debug)]
-pub struct PlannedLog {
-    archive: PathBuf,
-    geometry: RecordingGeometry,
-    position: i64,
-    tail_end: i64,
-    durability: DurabilityFile,
-}
-
-impl PlannedLog {
-    /// Opens the files to be written from the log's end on. Blocks on the disk, above all to allocate and pre-fault a
-    /// segment.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub fn open(self) -> Result<OpenedLog, HistoryError> {
-        let Self { archive, geometry, position, tail_end, mut durability } = self;
-        let (supply, preparer) = segment_pipeline(&archive, geometry);
-        let writer = RecordingWriter::open(&archive, geometry, position, tail_end, Some(supply))?;
-        let (recording_id, start_position) = (geometry.recording_id(), geometry.start_position());
-        let durable_position = durability.position(recording_id, start_position).min(position);
-        durability.mark(recording_id, durable_position, position < tail_end)?;
-        let syncer = RecordingSyncer::new(&archive, geometry, writer.published(), durable_position);
-        let published = writer.published();
-        let place = RecordingPlace { directory: archive, geometry, published, committed: None };
-        Ok(OpenedLog { writer, preparer, syncer, durability, tail_end, place })
-    }
-}
-
-/// How the frames of a log are made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LogFrames {
-    /// The longest frame.
-    pub mtu_length: i32,
-    /// Session id of the frames.
-    pub session_id: i32,
-}
-
-/// Where a recording lies and how far it may be read: from it every reader makes its own view.
-#[derive(Clone, Debug)]
-pub struct RecordingPlace {
-    directory: PathBuf,
-    geometry: RecordingGeometry,
-    published: Published,
-    /// Of a log that this node leads and that counts only as far as it is durable: how far that is, and where the term
-    /// began, before which everything counts.
-    committed: Option<(SyncWatch, i64)>,
-}
-
-impl RecordingPlace {
-    /// The same place, of which nothing is read beyond what is durable, or beyond `position` where that is more.
-    pub fn as_far_as_durable(&self, watch: SyncWatch, position: i64) -> Self {
-        Self { committed: Some((watch, position)), ..self.clone() }
-    }
-
-    /// A reader with mappings of its own.
-    pub fn reader(&self) -> RecordingReader {
-        RecordingReader::new(&self.directory, self.geometry, self.published.clone())
-    }
-
-    /// How positions map to terms.
-    pub fn terms(&self) -> StreamTerms {
-        StreamTerms {
-            initial_term_id: self.geometry.initial_term_id(),
-            term_length: TermLength::new(self.geometry.term_length())
-                .expect("a geometry's term length is valid"),
-        }
-    }
-
-    /// The file that the recording begins in.
-    pub fn first_file(&self) -> PathBuf {
-        self.directory.join(self.geometry.segment_name(self.geometry.first_segment_base()))
-    }
-
-    /// Which recording it is.
-    pub fn recording_id(&self) -> i64 {
-        self.geometry.recording_id()
-    }
-
-    /// The first position.
-    pub fn start_position(&self) -> i64 {
-        self.geometry.start_position()
-    }
-
-    /// How far the recording may be read.
-    pub fn end_position(&self) -> i64 {
-        let published_position = self.published.position();
-        match &self.committed {
-            None => published_position,
-            Some((watch, position)) => watch.durable_position().max(*position).min(published_position),
-        }
-    }
-}
-
-/// Why the node's history cannot be read or continued.
-#[derive(Debug, thiserror::Error)]
-pub enum HistoryError {
-    /// A control-plane file.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A segment file.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    /// The disk refused to make something durable.
-    #[error(transparent)]
-    Sync(#[from] SyncError),
-    /// A recording of a shape that no archive has.
-    #[error("recording {recording_id} cannot be: {source}; run `reseed`")]
-    Geometry {
-        /// Which recording.
-        recording_id: i64,
-        /// What is wrong with it.
-        source: GeometryError,
-    },
-    /// Every TERM row is marked invalid, so the log that was recorded here has no name.
-    #[error(
-        "{}: the TERM row at offset {offset} is marked invalid, and there is no other: which recording is the log is not \
-         known; restore the file, or run `reseed`",
-        path.display()
-    )]
-    NoValidTerm {
-        /// recording.log.
-        path: PathBuf,
-        /// Where the row begins.
-        offset: u64,
-    },
-    /// One recording cannot be the log and a snapshot.
-    #[error(
-        "{}: the row at offset {offset} names recording {recording_id} as a snapshot, other rows name it as the log; \
-         restore the file, or run `reseed`",
-        path.display()
-    )]
-    NamedTwice {
-        /// recording.log.
-        path: PathBuf,
-        /// Where the snapshot's row begins.
-        offset: u64,
-        /// Which recording.
-        recording_id: i64,
-    },
-    /// A recording that recording.log names as a snapshot is none.
-    #[error(
-        "{}: recording {recording_id} runs from {start_position} to {stop_position}, a snapshot's from 0 to its end; \
-         restore the archive, or invalidate the snapshot (`snapshot invalidate`)",
-        path.display()
-    )]
-    NotASnapshot {
-        /// The catalog.
-        path: PathBuf,
-        /// Which recording.
-        recording_id: i64,
-        /// Where it begins, by the catalog.
-        start_position: i64,
-        /// Where it ends, by the catalog; -1 while active.
-        stop_position: i64,
-    },
-    /// recording.log names a recording that the catalog does not have.
-    #[error(
-        "{} names recording {recording_id}, which is not in the archive's catalog: restore the archive, or run \
-         `reseed`",
-        path.display()
-    )]
-    Unknown {
-        /// recording.log.
-        path: PathBuf,
-        /// Which recording.
-        recording_id: i64,
-    },
 }
 
 impl History {
@@ -617,175 +432,4 @@ fn geometry_of(descriptor: &Descriptor) -> Result<RecordingGeometry, HistoryErro
     descriptor
         .geometry()
         .map_err(|source| HistoryError::Geometry { recording_id: descriptor.recording_id, source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use consensus_tap::wire::{DataHeader, FrameType, data};
-
-    const STREAM_ID: i32 = 100;
-
-    fn source() -> Recording {
-        Recording {
-            recording_id: 3,
-            start_timestamp: 0,
-            stop_timestamp: -1,
-            start_position: 0,
-            stop_position: -1,
-            initial_term_id: 0,
-            segment_file_length: 65_536,
-            term_buffer_length: 65_536,
-            mtu_length: 1408,
-            session_id: 1,
-            stream_id: STREAM_ID,
-            stripped_channel: "aeron:udp".to_owned(),
-            original_channel: "aeron:udp".to_owned(),
-            source_identity: "a:1".to_owned(),
-        }
-    }
-
-    fn frame(position: i64, payload: u8) -> Vec<u8> {
-        let header = DataHeader {
-            frame_length: 64,
-            flags: data::UNFRAGMENTED,
-            frame_type: FrameType::Data,
-            term_offset: position as i32,
-            session_id: 9,
-            stream_id: STREAM_ID,
-            term_id: 0,
-            reserved_value: 0,
-        };
-        [header.encode().to_vec(), vec![payload; 32]].concat()
-    }
-
-    /// A history whose log was recorded up to 256 and made durable up to 128.
-    fn recorded(dir: &Path) {
-        let directory = NodeDirectory::open(dir, 1).unwrap();
-        let mut history = History::open(&directory, SyncLevel::None).unwrap();
-        let mut log = history.create_log(0, &source(), None).unwrap().open().unwrap();
-        for position in [0, 64, 128, 192] {
-            log.writer.append(position, &frame(position, 7)).unwrap();
-        }
-        log.durability.mark(log.place.recording_id(), 128, false).unwrap();
-        let term = NewLeadershipTermEvent {
-            leadership_term_id: 0,
-            log_position: 96,
-            timestamp: 0,
-            term_base_log_position: 0,
-            leader_member_id: 0,
-            log_session_id: 0,
-            time_unit: service_api::ClusterTimeUnit::Millis,
-            app_version: 1,
-        };
-        history.on_leadership_term(log.place.recording_id(), &term).unwrap();
-    }
-
-    fn reopened(dir: &Path) -> OpenedLog {
-        let directory = NodeDirectory::open(dir, 2).unwrap();
-        History::open(&directory, SyncLevel::None).unwrap().recover_log().unwrap().unwrap()
-    }
-
-    #[test]
-    fn a_new_log_is_not_begun_over_a_file_that_no_catalog_knows() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
-        let mut history = History::open(&directory, SyncLevel::None).unwrap();
-        let stale = directory.archive().join("0-0.rec");
-        std::fs::write(&stale, [7; 65_536]).unwrap();
-        let error = history.create_log(0, &source(), None).unwrap_err().to_string();
-        assert!(error.contains("0-0.rec exists already"), "{error}");
-        assert_eq!(history.catalog.next_recording_id(), 0, "nothing was entered");
-        assert_eq!(std::fs::read(&stale).unwrap(), [7; 65_536]);
-        std::fs::remove_file(&stale).unwrap();
-        assert!(history.create_log(0, &source(), None).is_ok());
-    }
-
-    #[test]
-    fn a_node_that_was_killed_before_the_logs_first_row_finds_the_log_and_enters_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let open = || History::open(&NodeDirectory::open(dir.path(), 1).unwrap(), SyncLevel::None).unwrap();
-        let mut history = open();
-        let set = SnapshotSet {
-            leadership_term_id: 4,
-            term_base_log_position: 128,
-            log_position: 640,
-            timestamp: 7,
-            consensus_module: 7,
-            services: Vec::new(),
-        };
-        history.recording_log.append_snapshot_set(&set).unwrap();
-        let at_set = Descriptor { start_position: 640, ..active_descriptor(&source()) };
-        let recording_id = history.catalog.add(at_set).unwrap();
-        let path = history.durability_path.clone();
-        DurabilityFile::open_or_create(&path).unwrap().mark(recording_id, 640, false).unwrap();
-        drop(history);
-        for _ in 0..2 {
-            let mut again = open();
-            let log = again.recover_log().unwrap().unwrap();
-            assert_eq!((log.place.recording_id(), log.writer.recorded_position()), (recording_id, 640));
-            let term = again.last_term().unwrap();
-            assert_eq!((term.log_recording_id, term.leadership_term_id), (recording_id, 4));
-            assert_eq!(again.recording_log.log().rows().len(), 2, "the row was entered once");
-        }
-    }
-
-    #[test]
-    fn a_log_without_a_term_yet_is_found_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
-        let mut history = History::open(&directory, SyncLevel::None).unwrap();
-        history
-            .create_log(0, &source(), None)
-            .unwrap()
-            .open()
-            .unwrap()
-            .writer
-            .append(0, &frame(0, 7))
-            .unwrap();
-        drop((history, directory));
-        let log = reopened(dir.path());
-        assert_eq!((log.place.recording_id(), log.writer.recorded_position()), (0, 64));
-    }
-
-    #[test]
-    fn what_cannot_be_a_recording_never_enters_the_catalog() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
-        let mut history = History::open(&directory, SyncLevel::None).unwrap();
-        let odd = Recording { term_buffer_length: 100_000, ..source() };
-        assert!(matches!(history.plan_snapshot(&odd), Err(HistoryError::Geometry { .. })));
-        assert_eq!(history.catalog.next_recording_id(), 0);
-    }
-
-    #[test]
-    fn after_a_crash_of_the_process_the_whole_recording_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        recorded(dir.path());
-        assert_eq!(reopened(dir.path()).writer.recorded_position(), 256);
-    }
-
-    #[test]
-    fn after_a_power_cut_a_tail_counts_as_far_as_a_source_confirms_it() {
-        let dir = tempfile::tempdir().unwrap();
-        recorded(dir.path());
-        after_another_boot(dir.path());
-
-        let mut log = reopened(dir.path());
-        assert_eq!((log.writer.recorded_position(), log.tail_end), (128, 256));
-        log.writer.append(128, &frame(128, 7)).unwrap();
-        log.writer.append(192, &frame(192, 8)).unwrap();
-        assert_eq!(log.writer.recorded_position(), 256);
-        assert!(log.writer.matches(192, &frame(192, 8)).unwrap(), "the source's word replaces the tail");
-        drop(log);
-
-        // Killed before the tail was resolved on the disk: it is not trusted now either.
-        assert_eq!(reopened(dir.path()).writer.recorded_position(), 128);
-    }
-
-    /// Rewrites the mark as one of an earlier boot.
-    fn after_another_boot(dir: &Path) {
-        let path = dir.join("cluster").join("durable-position.dat");
-        DurabilityFile::open_or_create(&path).unwrap().mark(0, 128, true).unwrap();
-    }
 }

@@ -1,0 +1,66 @@
+//! Where a recording lies.
+
+use std::path::PathBuf;
+
+use consensus_tap::file::segment::RecordingGeometry;
+use consensus_tap::wire::{StreamTerms, TermLength};
+
+use crate::store::recording_reader::RecordingReader;
+use crate::store::sync_watch::SyncWatch;
+use crate::sys::mapped::Published;
+
+/// Where a recording lies and how far it may be read: from it every reader makes its own view.
+#[derive(Clone, Debug)]
+pub struct RecordingPlace {
+    pub(super) directory: PathBuf,
+    pub(super) geometry: RecordingGeometry,
+    pub(super) published: Published,
+    /// Of a log that this node leads and that counts only as far as it is durable: how far that is, and where the term
+    /// began, before which everything counts.
+    pub(super) committed: Option<(SyncWatch, i64)>,
+}
+
+impl RecordingPlace {
+    /// The same place, of which nothing is read beyond what is durable, or beyond `position` where that is more.
+    pub fn as_far_as_durable(&self, watch: SyncWatch, position: i64) -> Self {
+        Self { committed: Some((watch, position)), ..self.clone() }
+    }
+
+    /// A reader with mappings of its own.
+    pub fn reader(&self) -> RecordingReader {
+        RecordingReader::new(&self.directory, self.geometry, self.published.clone())
+    }
+
+    /// How positions map to terms.
+    pub fn terms(&self) -> StreamTerms {
+        StreamTerms {
+            initial_term_id: self.geometry.initial_term_id(),
+            term_length: TermLength::new(self.geometry.term_length())
+                .expect("a geometry's term length is valid"),
+        }
+    }
+
+    /// The file that the recording begins in.
+    pub fn first_file(&self) -> PathBuf {
+        self.directory.join(self.geometry.segment_name(self.geometry.first_segment_base()))
+    }
+
+    /// Which recording it is.
+    pub fn recording_id(&self) -> i64 {
+        self.geometry.recording_id()
+    }
+
+    /// The first position.
+    pub fn start_position(&self) -> i64 {
+        self.geometry.start_position()
+    }
+
+    /// How far the recording may be read.
+    pub fn end_position(&self) -> i64 {
+        let published_position = self.published.position();
+        match &self.committed {
+            None => published_position,
+            Some((watch, position)) => watch.durable_position().max(*position).min(published_position),
+        }
+    }
+}
