@@ -15,11 +15,11 @@ mod network;
 mod rig;
 #[path = "transport/rng.rs"]
 mod rng;
+#[path = "transport/seeds.rs"]
+mod seeds;
 #[path = "serving/store.rs"]
 #[allow(dead_code, reason = "shared with the tests of behaviour")]
 mod store;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use client::{REPLAY_STREAM_ID, without_session_and_stream};
 use consensus_tap::archive::server::ArchiveServerConfig;
@@ -33,6 +33,7 @@ use consensus_tap::image::UnavailableReason;
 use network::Network;
 use rig::{LIMIT_COUNTER_ID, MS, Rig, SECOND};
 use rng::Rng;
+use seeds::run_seeds;
 use store::{MemoryStore, TERM_LENGTH, recorded_frames};
 
 /// Shorter than anybody's patience, which is 5 s.
@@ -89,22 +90,10 @@ struct World {
 
 #[test]
 fn every_request_is_answered_and_every_replay_is_true_whatever_the_network_does() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let mut seen = Seen::default();
-    if let Some(seed) = number("STANDBY_SIM_SEED") {
-        World::new(seed).run(&mut seen);
-        println!("{seen:#?}");
-        return;
-    }
-    let seed_count = number("STANDBY_SIM_SEEDS").unwrap_or(200);
-    for seed in 0..seed_count {
-        if let Err(failure) = catch_unwind(AssertUnwindSafe(|| World::new(seed).run(&mut seen))) {
-            eprintln!("seed {seed} failed; STANDBY_SIM_SEED={seed} runs it alone");
-            std::panic::resume_unwind(failure);
-        }
-    }
+    let is_enough = run_seeds(200, |seed, _| World::new(seed).run(&mut seen));
     println!("{seen:#?}");
-    if seed_count >= 100 {
+    if is_enough {
         assert!(seen.dropped_datagrams > 0 && seen.retransmits > 0, "{seen:?}");
         assert!(seen.answers > 0 && seen.errors > 0 && seen.replayed_bytes > 0, "{seen:?}");
         assert!(

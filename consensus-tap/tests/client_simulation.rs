@@ -10,13 +10,14 @@ mod client;
 mod network;
 #[path = "transport/rng.rs"]
 mod rng;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
+#[path = "transport/seeds.rs"]
+mod seeds;
 
 use client::cluster::Cluster;
 use client::world::{MS, NUMBER_LENGTH, SECOND, World};
 use network::Network;
 use rng::Rng;
+use seeds::run_seeds;
 
 /// What happened in all runs together: a simulation without faults proves nothing.
 #[derive(Debug, Default)]
@@ -32,23 +33,10 @@ struct Seen {
 
 #[test]
 fn the_session_survives_whatever_network_and_leaders_do() {
-    if let Some(seed) = number_from_environment("STANDBY_SIM_SEED") {
-        println!("{:#?}", run(seed));
-        return;
-    }
-    let seed_count = number_from_environment("STANDBY_SIM_SEEDS").unwrap_or(100);
     let mut seen = Seen::default();
-    for seed in 0..seed_count {
-        match catch_unwind(AssertUnwindSafe(|| run(seed))) {
-            Ok(one) => seen.add(&one),
-            Err(failure) => {
-                eprintln!("seed {seed} failed; STANDBY_SIM_SEED={seed} runs it alone");
-                std::panic::resume_unwind(failure);
-            }
-        }
-    }
+    let is_enough = run_seeds(100, |seed, _| seen.add(&run(seed)));
     println!("{seen:#?}");
-    if seed_count >= 100 {
+    if is_enough {
         seen.assert_that_all_happened();
     }
 }
@@ -175,9 +163,4 @@ impl Seen {
             assert!(count > 50, "hardly any {what}: {count}");
         }
     }
-}
-
-fn number_from_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }

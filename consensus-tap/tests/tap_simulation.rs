@@ -9,36 +9,25 @@
 mod network;
 #[path = "transport/rng.rs"]
 mod rng;
+#[path = "transport/seeds.rs"]
+mod seeds;
 mod tap;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use seeds::run_seeds;
 use tap::world::{Seen, World};
 
 #[test]
 fn what_is_recorded_is_what_was_committed_whatever_the_cluster_does() {
-    if let Some(seed) = number_from_environment("STANDBY_SIM_SEED") {
-        let world = World::new(seed, true).run();
-        println!("{}", world.describe());
-        return;
-    }
-    let seed_count = number_from_environment("STANDBY_SIM_SEEDS").unwrap_or(300);
     let mut seen = Seen::default();
-    for seed in 0..seed_count {
-        match catch_unwind(AssertUnwindSafe(|| World::new(seed, false).run())) {
-            Ok(world) => seen.add(&world),
-            Err(failure) => {
-                eprintln!("seed {seed} failed; STANDBY_SIM_SEED={seed} runs it alone, with a trace");
-                std::panic::resume_unwind(failure);
-            }
+    let is_enough = run_seeds(300, |seed, is_alone| {
+        let world = World::new(seed, is_alone).run();
+        if is_alone {
+            println!("{}", world.describe());
         }
-    }
+        seen.add(&world);
+    });
     println!("{seen:#?}");
-    if seed_count >= 100 {
+    if is_enough {
         seen.assert_that_all_happened();
     }
-}
-
-fn number_from_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }

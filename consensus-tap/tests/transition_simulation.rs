@@ -8,31 +8,20 @@
 #[path = "transport/rng.rs"]
 #[expect(dead_code, reason = "other simulations need more of it")]
 mod rng;
+#[path = "transport/seeds.rs"]
+mod seeds;
 mod transition;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use seeds::run_seeds;
 use transition::scenarios;
 use transition::world::{Seen, World};
 
 #[test]
 fn of_standbys_that_hear_each_other_one_leads_and_nothing_is_served_that_a_crash_would_forget() {
-    if let Some(seed) = number_from_environment("STANDBY_SIM_SEED") {
-        World::random(seed, true).run();
-        return;
-    }
-    let seed_count = number_from_environment("STANDBY_SIM_SEEDS").unwrap_or(1000);
     let mut seen = Seen::default();
-    for seed in 0..seed_count {
-        match catch_unwind(AssertUnwindSafe(|| World::random(seed, false).run())) {
-            Ok(world) => seen.add(&world.seen),
-            Err(failure) => {
-                eprintln!("seed {seed} failed; STANDBY_SIM_SEED={seed} runs it alone, with a trace");
-                std::panic::resume_unwind(failure);
-            }
-        }
-    }
+    let is_enough = run_seeds(1000, |seed, is_alone| seen.add(&World::random(seed, is_alone).run().seen));
     println!("{seen:#?}");
-    if seed_count >= 100 {
+    if is_enough {
         seen.assert_that_all_happened();
     }
 }
@@ -66,9 +55,4 @@ fn of_two_that_are_flagged_at_once_one_wins_and_the_other_follows() {
 #[test]
 fn two_that_were_forced_apart_are_one_soon_after_they_meet() {
     scenarios::forced_apart();
-}
-
-fn number_from_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }

@@ -6,33 +6,15 @@
 
 mod transport;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use transport::seeds::run_seeds;
 use transport::world::World;
 
 #[test]
 fn what_is_received_is_what_was_sent_whatever_the_network_does() {
-    if let Some(seed) = number_from_environment("STANDBY_SIM_SEED") {
-        World::new(seed, true).run();
-        return;
-    }
-    let seed_count = number_from_environment("STANDBY_SIM_SEEDS").unwrap_or(1_000);
     let mut seen = transport::world::Seen::default();
-    for seed in 0..seed_count {
-        match catch_unwind(AssertUnwindSafe(|| World::new(seed, false).run())) {
-            Ok(world) => seen.add(&world),
-            Err(failure) => {
-                eprintln!("seed {seed} failed; STANDBY_SIM_SEED={seed} runs it alone, with a trace");
-                std::panic::resume_unwind(failure);
-            }
-        }
-    }
+    let is_enough = run_seeds(1_000, |seed, is_alone| seen.add(&World::new(seed, is_alone).run()));
     println!("{seen:#?}");
-    if seed_count >= 100 {
+    if is_enough {
         seen.assert_that_all_happened();
     }
-}
-
-fn number_from_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
