@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use standby_node::agent::idle::{IdleStrategy, Idler};
@@ -32,6 +33,30 @@ fn connect(node: &Node) -> ClusterClient {
     let members = format!("100={}", ingress_endpoint(node));
     ClusterClient::connect(config(&members, "aeron:udp?endpoint=127.0.0.1:0").expect("it can be read"))
         .unwrap_or_else(|error| panic!("{error}\n{}", node.output()))
+}
+
+/// A node that leads the cluster in `dir`, new or not, with clients at `ingress`.
+fn started(dir: &Path, ingress: &str) -> Node {
+    let flags = ["--bootstrap", "--ingress-endpoint", ingress, "--log-term-length", "1m"];
+    let extra = flags.map(str::to_owned).to_vec();
+    Node::running(NodeFlags { dir: Some(dir.to_owned()), extra, ..NodeFlags::default() })
+}
+
+/// A client that waits for the next leader for as long as a test may take.
+fn patient_client(ingress: &str) -> ClusterClient {
+    let mut config = config(&format!("100={ingress}"), "aeron:udp?endpoint=127.0.0.1:0").expect("a config");
+    config.new_leader_timeout_ns = Some(TIMEOUT.as_nanos() as u64);
+    ClusterClient::connect(config).expect("it leads")
+}
+
+/// Waits until the client has heard of the leader of `term`.
+fn await_term(client: &mut ClusterClient, term: i64, node: &Node) {
+    let deadline = Instant::now() + TIMEOUT;
+    while client.leadership_term_id() < term {
+        client.poll(&mut |_: i64, _: &[u8]| {}).expect("the session lives");
+        assert!(Instant::now() < deadline, "no new leader is heard of:\n{}", node.output());
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// A message that `audit` interprets: command and send time, then a payload of its own.
@@ -104,15 +129,9 @@ fn a_node_of_its_own_answers_a_client_in_order() {
 fn a_client_goes_on_in_its_session_when_the_node_starts_again() {
     let ingress = format!("127.0.0.1:{}", closed_port());
     let temp = tempfile::tempdir().expect("a temporary directory");
-    let start = || {
-        let mut extra = vec!["--bootstrap".to_owned(), "--ingress-endpoint".to_owned(), ingress.clone()];
-        extra.extend(["--log-term-length".to_owned(), "1m".to_owned()]);
-        Node::running(NodeFlags { dir: Some(temp.path().join("node")), extra, ..NodeFlags::default() })
-    };
+    let start = || started(&temp.path().join("node"), &ingress);
     let mut node = start();
-    let mut config = config(&format!("100={ingress}"), "aeron:udp?endpoint=127.0.0.1:0").expect("a config");
-    config.new_leader_timeout_ns = Some(TIMEOUT.as_nanos() as u64);
-    let mut client = ClusterClient::connect(config).expect("it leads");
+    let mut client = patient_client(&ingress);
     let session_id = client.cluster_session_id();
     let mut last_count = exchange(&mut client, 300, 50);
     for term in 1..=3 {
@@ -122,12 +141,7 @@ fn a_client_goes_on_in_its_session_when_the_node_starts_again() {
         // Dropping a node kills it.
         drop(node);
         node = start();
-        let deadline = Instant::now() + TIMEOUT;
-        while client.leadership_term_id() < term {
-            client.poll(&mut |_: i64, _: &[u8]| {}).expect("the session lives");
-            assert!(Instant::now() < deadline, "no new leader is heard of:\n{}", node.output());
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        await_term(&mut client, term, &node);
         let count = exchange(&mut client, 300, 50);
         assert!(count > last_count + 299, "{count} after {last_count}: nothing that was answered is lost");
         last_count = count;
@@ -142,25 +156,14 @@ fn a_client_goes_on_in_its_session_when_the_node_starts_again() {
 fn a_cluster_that_was_suspended_stays_so_for_its_next_leader_until_it_is_resumed() {
     let ingress = format!("127.0.0.1:{}", closed_port());
     let temp = tempfile::tempdir().expect("a temporary directory");
-    let start = || {
-        let mut extra = vec!["--bootstrap".to_owned(), "--ingress-endpoint".to_owned(), ingress.clone()];
-        extra.extend(["--log-term-length".to_owned(), "1m".to_owned()]);
-        Node::running(NodeFlags { dir: Some(temp.path().join("node")), extra, ..NodeFlags::default() })
-    };
+    let start = || started(&temp.path().join("node"), &ingress);
     let node = start();
-    let mut config = config(&format!("100={ingress}"), "aeron:udp?endpoint=127.0.0.1:0").expect("a config");
-    config.new_leader_timeout_ns = Some(TIMEOUT.as_nanos() as u64);
-    let mut client = ClusterClient::connect(config).expect("it leads");
+    let mut client = patient_client(&ingress);
     let last_count = exchange(&mut client, 100, 10);
     assert_eq!(verb("suspend", &node, &["--wait", "10"]).code, Some(0));
     drop(node);
     let node = start();
-    let deadline = Instant::now() + TIMEOUT;
-    while client.leadership_term_id() < 1 {
-        client.poll(&mut |_: i64, _: &[u8]| {}).expect("the session lives");
-        assert!(Instant::now() < deadline, "no new leader is heard of:\n{}", node.output());
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    await_term(&mut client, 1, &node);
     node.await_status("suspended", |status| status["state"] == "SUSPENDED");
     assert_eq!(verb("resume", &node, &["--wait", "10"]).code, Some(0), "{}", node.output());
     let count = exchange(&mut client, 100, 10);
