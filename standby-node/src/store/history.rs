@@ -19,6 +19,7 @@ pub use self::place::RecordingPlace;
 pub use self::purging::Going;
 pub use self::snapshots::PlannedSnapshot;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::archive::Recording;
@@ -33,6 +34,7 @@ use super::SyncLevel;
 use super::catalog::Catalog;
 use super::directory::NodeDirectory;
 use super::durability::{BootId, DurabilityFile, Trust};
+use super::purge::UnnamedFiles;
 use super::recording_list::RecordingList;
 use super::recording_log::RecordingLogFile;
 use super::recording_syncer::RecordingSyncer;
@@ -85,7 +87,7 @@ impl History {
             );
         }
         let durability_path = directory.cluster().join("durable-position.dat");
-        let given_up = remove_unpublished(&archive, &catalog);
+        let given_up = remove_unpublished(&archive, &catalog, &recording_log);
         Ok(Self { archive, catalog, recording_log, durability_path, boot, level, given_up })
     }
 
@@ -363,14 +365,16 @@ impl History {
     }
 }
 
-/// Removes the files of snapshots that a crash left hidden: hundreds of MiB each, and nobody will ever find them. A
-/// recording that an operator marked as invalid is another matter, and has its stop position. Returns those whose files
-/// are gone.
-fn remove_unpublished(archive: &Path, catalog: &Catalog) -> Vec<i64> {
+/// Removes the files of snapshots that were never entered, whether a crash or the node's end came before, and those that
+/// a purge or a set that was given up left: hundreds of MiB each, and nobody will ever find them. A recording that an
+/// operator marked as invalid is another matter: recording.log names it. Returns the hidden ones whose files are gone.
+fn remove_unpublished(archive: &Path, catalog: &Catalog, recording_log: &RecordingLogFile) -> Vec<i64> {
+    let rows = recording_log.log().rows();
+    let named: HashSet<i64> = rows.iter().map(|row| row.entry.recording_id).collect();
     let is_unpublished = |record: &&Record| {
         record.state == RecordState::Invalid
-            && record.descriptor.is_active()
             && SNAPSHOT_STREAM_IDS.contains(&record.descriptor.stream_id)
+            && (record.descriptor.is_active() || !named.contains(&record.descriptor.recording_id))
     };
     let mut removed = Vec::new();
     for record in catalog.records().iter().filter(is_unpublished) {
@@ -379,6 +383,10 @@ fn remove_unpublished(archive: &Path, catalog: &Catalog) -> Vec<i64> {
             Ok(()) => removed.push(recording_id),
             Err(error) => tracing::warn!(%error, "could not remove a snapshot that was never published"),
         }
+    }
+    let known = catalog.records().iter().filter(|record| record.state != RecordState::Invalid);
+    if let Err(error) = UnnamedFiles::new(archive, known.cloned().collect()).delete() {
+        tracing::warn!(%error, "could not remove what an earlier purge left");
     }
     removed
 }

@@ -93,7 +93,18 @@ impl History {
         term_length: TermLength,
     ) -> Result<Vec<ReservedRecording>, HistoryError> {
         let services = std::iter::repeat_n(SnapshotKind::Service, service_count);
-        services.chain([SnapshotKind::ConsensusModule]).map(|kind| self.reserve(kind, term_length)).collect()
+        let mut places: Vec<ReservedRecording> = Vec::with_capacity(service_count + 1);
+        for kind in services.chain([SnapshotKind::ConsensusModule]) {
+            match self.reserve(kind, term_length) {
+                Ok(place) => places.push(place),
+                Err(error) => {
+                    let reserved: Vec<i64> = places.iter().map(ReservedRecording::recording_id).collect();
+                    self.withdraw_snapshots(None, &reserved);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(places)
     }
 
     fn reserve(
@@ -426,6 +437,10 @@ mod tests {
         first.reveal_recordings(&recordings).unwrap();
         first.enter_snapshot_set(&set).unwrap();
         let (_, lost) = written(&mut first);
+        let (_, stopped) = written(&mut first);
+        first.stop_recordings(&stopped).unwrap();
+        let (_, given_up) = written(&mut first);
+        first.withdraw_snapshots(None, &ids(&given_up));
         drop(first);
         let again = open(dir.path());
         let segment_count = |recording_id: i64| {
@@ -433,7 +448,9 @@ mod tests {
             let names = std::fs::read_dir(dir.path().join("archive")).unwrap().map(|e| name(e.unwrap()));
             names.filter(|name| name.starts_with(&format!("{recording_id}-"))).count()
         };
-        assert_eq!(ids(&lost).into_iter().map(segment_count).sum::<usize>(), 0);
+        for left in [lost, stopped, given_up] {
+            assert_eq!(ids(&left).into_iter().map(segment_count).sum::<usize>(), 0, "{left:?}");
+        }
         assert_eq!(ids(&recordings).into_iter().map(segment_count).sum::<usize>(), 2);
         assert_eq!(again.latest_snapshot_set(1), Some(set));
     }
