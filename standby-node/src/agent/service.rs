@@ -129,6 +129,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
             Some(mut snapshot) => {
                 snapshot.restore_sessions(&mut self.driver)?;
                 self.driver.start(point, Some(&mut snapshot))?;
+                snapshot.check()?;
             }
             None => self.driver.start(point, None)?,
         }

@@ -252,13 +252,12 @@ impl Storage {
         let Some(set) = self.snapshots.front_mut() else { return 0 };
         let synced = match set.last_mut().map(|syncer| syncer.sync_some(SNAPSHOT_SYNC_LENGTH)) {
             Some(Ok(is_done)) => {
-                if is_done {
-                    set.pop();
+                let checksum = set.pop_if(|_| is_done).map(|syncer| syncer.write_checksum());
+                match checksum {
+                    Some(Err(error)) => Err(error.to_string()),
+                    _ if !set.is_empty() => return 1,
+                    _ => Ok(()),
                 }
-                if !set.is_empty() {
-                    return 1;
-                }
-                Ok(())
             }
             Some(Err(error)) => Err(error.to_string()),
             None => Ok(()),

@@ -12,6 +12,7 @@ use consensus_tap::file::segment::{RecordingGeometry, SegmentName};
 
 use super::catalog::Catalog;
 use super::recording_log::RecordingLogFile;
+use super::snapshot_checksum::remove_beside;
 use super::{StoreError, SyncLevel, sync_directory};
 use crate::sys::disk;
 
@@ -136,6 +137,7 @@ pub fn delete(archive: &Path, deletions: &Deletions) -> Result<(), StoreError> {
             }
             _ => {}
         }
+        remove_beside(path).map_err(StoreError::io(path, "remove its checksum"))?;
     }
     sync_directory(archive)
 }

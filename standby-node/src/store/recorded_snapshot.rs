@@ -11,6 +11,7 @@ use service_api::{ClusterSessionId, ClusterTimeUnit, ClusteredService, ServiceEr
 use super::history::HistoryError;
 use super::recording_reader::RecordingReader;
 use super::segment::SegmentError;
+use super::snapshot_checksum::{ChecksumError, SnapshotChecksum};
 
 /// One frame a poll: a loader takes one part at a time.
 const ONE_FRAME: PollLimits = PollLimits { frame_count: 1, byte_count: usize::MAX };
@@ -23,6 +24,9 @@ pub struct RecordedSnapshot {
     reader: SnapshotReader,
     time_unit: Option<ClusterTimeUnit>,
     message: Vec<u8>,
+    /// Of what was read.
+    hasher: crc32fast::Hasher,
+    hashed_position: i64,
 }
 
 /// Why a snapshot cannot be loaded.
@@ -34,6 +38,9 @@ pub enum LoadError {
     /// Its files cannot be read.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// It is not what was written.
+    #[error(transparent)]
+    Checksum(#[from] ChecksumError),
     /// Its content is not what it should be.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -51,7 +58,17 @@ impl RecordedSnapshot {
         expectation: SnapshotExpectation,
     ) -> Self {
         let reader = SnapshotReader::new(terms, expectation);
-        Self { recording, stop_position, reader, time_unit: None, message: Vec::new() }
+        let hashed_position = recording.geometry().start_position();
+        let hasher = crc32fast::Hasher::new();
+        Self {
+            recording,
+            stop_position,
+            reader,
+            time_unit: None,
+            message: Vec::new(),
+            hasher,
+            hashed_position,
+        }
     }
 
     /// Visits every part, to the end.
@@ -63,7 +80,26 @@ impl RecordedSnapshot {
         mut visit: impl FnMut(SnapshotPart<'_>) -> Result<(), SnapshotFault>,
     ) -> Result<(), LoadError> {
         while self.poll(PollLimits::NONE, &mut visit)? {}
-        Ok(self.reader.finish()?)
+        self.reader.finish()?;
+        self.check()
+    }
+
+    /// Reads what nobody has read yet, and compares all of it with the checksum that was written with it, if one was. What
+    /// was loaded counts only then.
+    ///
+    /// # Errors
+    /// [`LoadError::Checksum`], [`LoadError::Segment`].
+    pub fn check(&mut self) -> Result<(), LoadError> {
+        let geometry = *self.recording.geometry();
+        let archive = self.recording.directory().to_owned();
+        let checksum = SnapshotChecksum::read(&archive, &geometry, self.stop_position)?;
+        let Some(checksum) = checksum else { return Ok(()) };
+        while self.hashed_position < self.stop_position {
+            let rest = self.recording.frames(self.hashed_position, self.stop_position)?;
+            self.hasher.update(rest);
+            self.hashed_position += rest.len() as i64;
+        }
+        Ok(checksum.compare(self.hasher.clone().finalize(), &archive, &geometry)?)
     }
 
     /// Puts the snapshot's sessions into the driver's table; what the service itself wrote comes next.
@@ -122,7 +158,11 @@ impl RecordedSnapshot {
         }
         let run = self.recording.frames(position, self.stop_position)?;
         // A consensus module's snapshot ends with its END marker, whatever stands behind it.
-        Ok(self.reader.poll(run, limits, visit)? > 0)
+        let goes_on = self.reader.poll(run, limits, visit)? > 0;
+        let read_length = (self.reader.position() - position) as usize;
+        self.hasher.update(&run[..read_length]);
+        self.hashed_position = self.reader.position();
+        Ok(goes_on)
     }
 
     fn next_message(&mut self) -> Result<bool, LoadError> {
@@ -144,6 +184,7 @@ impl RecordedSnapshot {
         self.message = message;
         if !found {
             self.reader.finish()?;
+            self.check()?;
         }
         Ok(found)
     }

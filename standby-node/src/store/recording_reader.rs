@@ -26,6 +26,16 @@ impl RecordingReader {
         Self { directory: directory.to_owned(), geometry, published, segment: None }
     }
 
+    /// Where the recording's files are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The recording's shape.
+    pub(super) fn geometry(&self) -> &RecordingGeometry {
+        &self.geometry
+    }
+
     /// Position below which frames can be read.
     pub fn published_position(&self) -> i64 {
         self.published.position()

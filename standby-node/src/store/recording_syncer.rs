@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use consensus_tap::file::segment::RecordingGeometry;
 
 use super::segment::SegmentError;
+use super::snapshot_checksum::SnapshotChecksum;
 use crate::sys::mapped::{MappedFile, Published, sync_directory};
 
 /// Syncs the segment files of one recording, and knows up to where a power cut would leave it whole.
@@ -93,6 +94,14 @@ impl RecordingSyncer {
         let end = self.published.position();
         let position = end.min(self.durable_position + length_max);
         Ok(self.sync_to(position)? >= end)
+    }
+
+    /// Writes the checksum of a snapshot that is recorded whole and durable. Reads it, and blocks on the disk.
+    ///
+    /// # Errors
+    /// [`SegmentError`].
+    pub fn write_checksum(&self) -> Result<(), SegmentError> {
+        SnapshotChecksum::write(&self.directory, &self.geometry, self.durable_position)
     }
 
     /// Makes everything below `position` durable, and returns the durable position. Blocks on the disk.

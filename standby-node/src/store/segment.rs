@@ -167,6 +167,6 @@ pub(super) fn names(directory: &Path) -> Result<impl Iterator<Item = String>, Se
     Ok(names.into_iter().filter_map(|name| name.into_string().ok()))
 }
 
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> SegmentError {
+pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> SegmentError {
     SegmentError::Io { action, path: path.to_owned(), source }
 }

@@ -167,7 +167,9 @@ impl SnapshotRecording {
         let Self { writer, mut syncer, .. } = self;
         let recording_id = writer.geometry().recording_id();
         writer.trim()?;
-        Ok(WrittenRecording { recording_id, stop_position: syncer.sync()? })
+        let stop_position = syncer.sync()?;
+        syncer.write_checksum()?;
+        Ok(WrittenRecording { recording_id, stop_position })
     }
 }
 

@@ -24,6 +24,7 @@ use standby_node::store::durability::DurabilityFile;
 use standby_node::store::mark::{ArchiveMarkFile, ClusterMarkFile};
 use standby_node::store::recording_log::RecordingLogFile;
 use standby_node::store::recording_writer::RecordingWriter;
+use standby_node::store::snapshot_checksum::SnapshotChecksum;
 
 /// Bytes of a term and of a segment.
 pub(crate) const SEGMENT: i64 = 64 * 1024;
@@ -205,6 +206,7 @@ impl History {
             writer.append(position, &frame(position, stream_id, message)).expect("room");
         }
         let stop_position = writer.recorded_position();
+        SnapshotChecksum::write(&self.archive, writer.geometry(), stop_position).expect("a checksum");
         let descriptor = Descriptor { stop_position, stop_timestamp: 2, ..descriptor(stream_id) };
         self.catalog.add(descriptor).expect("a record")
     }

@@ -451,7 +451,8 @@ mod tests {
         for left in [lost, stopped, given_up] {
             assert_eq!(ids(&left).into_iter().map(segment_count).sum::<usize>(), 0, "{left:?}");
         }
-        assert_eq!(ids(&recordings).into_iter().map(segment_count).sum::<usize>(), 2);
+        let with_checksums = 4;
+        assert_eq!(ids(&recordings).into_iter().map(segment_count).sum::<usize>(), with_checksums);
         assert_eq!(again.latest_snapshot_set(1), Some(set));
     }
 }

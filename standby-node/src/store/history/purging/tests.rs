@@ -157,6 +157,12 @@ fn after_a_crash_at_any_step_the_next_purge_comes_to_the_same_end() {
         expected.extend(log_files);
         expected.sort();
         assert_eq!(segment_files(dir.path()), expected, "after {steps} steps");
+        let entries = std::fs::read_dir(dir.path().join("archive")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut checksums: Vec<String> = names.filter(|name| name.ends_with(".crc32")).collect();
+        checksums.sort();
+        let of_kept = [service, module].map(|recording_id| format!("{recording_id}-0.rec.crc32"));
+        assert_eq!(checksums, of_kept, "after {steps} steps");
     }
 }
 
