@@ -179,6 +179,18 @@ impl ChannelUri {
         Ok(self)
     }
 
+    /// With a parameter set as by [`Self::put`]: for channels that a program makes up of values that it has checked.
+    ///
+    /// # Panics
+    /// When the key or the value cannot be written in a URI, or the URI would be too long.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl fmt::Display) -> Self {
+        match self.put(key, value) {
+            Ok(_) => self,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// Removes a parameter, and returns what it was.
     pub fn remove(&mut self, key: &str) -> Option<String> {
         let index = self.params.iter().position(|(name, _)| name == key)?;

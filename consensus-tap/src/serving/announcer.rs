@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 
 use super::consensus_server::snapshot;
 use crate::archive::Credentials;
-use crate::channel::HostPort;
+use crate::channel::{ChannelUri, HostPort, key};
 use crate::codec::consensus::{
     ConsensusMessage, SnapshotEntry, StandbyEntries, StandbyEntry, StandbySnapshot,
 };
@@ -391,6 +391,10 @@ impl Announcer {
     fn send(&mut self, index: usize, link: Link, endpoint: &mut Endpoint) -> bool {
         let correlation_id = self.correlation_id();
         let archive_endpoint = self.config.endpoint.to_string();
+        let response_channel = ChannelUri::udp()
+            .with(key::ENDPOINT, &archive_endpoint)
+            .with(key::TERM_LENGTH, RESPONSE_TERM_LENGTH)
+            .to_string();
         let delivery = &mut self.under_way[index];
         delivery.correlation_id = correlation_id;
         let entries: Vec<StandbyEntry<'_>> = delivery
@@ -404,7 +408,7 @@ impl Announcer {
             version: CLUSTER_PROTOCOL_VERSION,
             response_stream_id: link.response_stream_id,
             snapshots: StandbyEntries::new(&entries),
-            response_channel: &format!("aeron:udp?endpoint={archive_endpoint}|term-length=64k"),
+            response_channel: &response_channel,
             encoded_credentials: Secret(self.config.credentials.initial()),
         }
         .encode(&mut self.message);
@@ -499,6 +503,8 @@ impl Announcer {
     }
 }
 
+/// A member answers with one short message at most.
+const RESPONSE_TERM_LENGTH: &str = "64k";
 /// Far above the streams that Aeron Cluster uses.
 const FIRST_RESPONSE_STREAM_ID: i32 = 0x4000_0000;
 

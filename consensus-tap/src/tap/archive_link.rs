@@ -2,14 +2,12 @@
 
 use std::net::SocketAddr;
 
+use super::channels::control_response_channel;
 use super::config::TapConfig;
 use crate::archive::{ArchiveClient, ArchiveClientParams, ArchiveEvent};
 use crate::endpoint::Endpoint;
 use crate::image::{SubscriptionId, SubscriptionParams};
 use crate::publication::{PublicationId, PublicationParams, PublicationState};
-
-/// Aeron's own choice for control channels.
-const CONTROL_TERM_LENGTH: u32 = 64 * 1024;
 
 /// A control session with the archive of the source.
 #[derive(Debug)]
@@ -35,13 +33,9 @@ impl ArchiveLink {
     ) -> Self {
         let subscription = endpoint
             .add_subscription(SubscriptionParams::of_session(config.archive_response_stream_id, session_id));
-        let response_channel = format!(
-            "aeron:udp?endpoint={}|session-id={session_id}|term-length={CONTROL_TERM_LENGTH}|mtu=1408|sparse=true",
-            config.response_endpoint
-        );
         let client = ArchiveClient::new(ArchiveClientParams {
             response_stream_id: config.archive_response_stream_id,
-            response_channel,
+            response_channel: control_response_channel(&config.response_endpoint, session_id),
             credentials: config.archive_credentials.clone(),
             client_info: concat!("name=standby-node version=", env!("CARGO_PKG_VERSION")).to_owned(),
             message_timeout_ns: config.message_timeout_ns,

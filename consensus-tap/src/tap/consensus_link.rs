@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::channels::response_channel;
 use super::config::TapConfig;
 use crate::archive::Credentials;
 use crate::channel::HostPort;
@@ -81,7 +82,7 @@ impl ConsensusLink {
             challenge_answer: None,
             deadline_ns: now_ns + config.connect_timeout_ns,
             connected: false,
-            response_channel: format!("aeron:udp?endpoint={}", config.response_endpoint),
+            response_channel: response_channel(&config.response_endpoint),
             message: Vec::new(),
         }
     }

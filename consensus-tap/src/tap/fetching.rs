@@ -1,8 +1,8 @@
 //! The steps of a fetch: describe, open, replay, one recording of the set after another. The same before the log, where
 //! the source stands and falls with it, and beside the log, where only the fetch does.
 
+use super::channels::replay_channel;
 use super::following::difference;
-use super::replaying::replay_channel;
 use super::snapshot_fetch::{FetchStep, SnapshotFetch, check_snapshot};
 use super::{Phase, Recorder, RecordingKey, Tap, TapAction, TapReport, TapState, next_random};
 use crate::archive::{CorrelationId, Recording, ReplayParams};

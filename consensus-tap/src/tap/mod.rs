@@ -20,6 +20,7 @@
 mod action;
 mod archive_link;
 mod candidates;
+mod channels;
 mod config;
 mod consensus_link;
 mod fetching;

@@ -4,11 +4,11 @@
 //! consensus module restarts. So a member must name the same counter twice, directly before its archive is
 //! asked and after the archive answered; until then nothing subscribes to the replay, and its refusal proves nothing.
 
+use super::channels::replay_channel;
 use super::consensus_link::Query;
 use super::log_replay::{LogReplay, OVERLAP_LENGTH};
 use super::{Phase, Recorder, RecordingKey, Source, Tap, TapState, next_random};
 use crate::archive::{CorrelationId, ReplayParams};
-use crate::channel::HostPort;
 use crate::codec::archive_control::ArchiveErrorCode;
 use crate::image::SubscriptionParams;
 
@@ -159,11 +159,6 @@ impl Tap {
             _ => self.abandon(&format!("its archive refuses to replay the log: {message} ({code})"), now_ns),
         }
     }
-}
-
-/// Where a replay is sent: our own endpoint, with the session id that the subscription wants.
-pub(super) fn replay_channel(response_endpoint: &HostPort, session_id: i32) -> String {
-    format!("aeron:udp?endpoint={response_endpoint}|session-id={session_id}")
 }
 
 /// The commit position that an archive names when a replay was to begin beyond it; the protocol has no field

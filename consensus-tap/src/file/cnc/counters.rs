@@ -188,10 +188,6 @@ own_counters! {
     SOURCE_CHANGES = 10008, "Standby source changes", Count;
     /// Segments that the receiver had to create because the prepared one was late.
     SEGMENTS_LATE = 10009, "Standby segments not prepared in time", Count;
-    /// Bytes of recorded frames.
-    RECORDED_BYTES = 10010, "Standby recorded bytes", Bytes;
-    /// Longest sync of the recording to the disk.
-    SYNC_TIME_MAX_NS = 10012, "Standby recording max sync time in ns", Nanoseconds;
     /// Who leads, as last heard; -1 for unknown.
     LEADER_MEMBER_ID = 10015, "Standby leader memberId", Count;
     /// Times that bytes of the log were missing when later ones had arrived.

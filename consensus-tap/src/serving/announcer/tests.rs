@@ -56,7 +56,10 @@ impl Member {
                     entries.iter().map(|entry| entry.snapshot.service_id).collect::<Vec<_>>(),
                     [0, -1]
                 );
-                assert!(announced.response_channel.contains(&address(US).to_string()));
+                assert_eq!(
+                    announced.response_channel,
+                    format!("aeron:udp?endpoint={}|term-length=64k", address(US))
+                );
                 if self.manner == Manner::Ignores {
                     return;
                 }
