@@ -47,6 +47,8 @@ pub(super) struct ActivateArgs {
 }
 
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// A node that takes longer has other troubles.
+const FLAG_RETURN_TIME_MAX: Duration = Duration::from_secs(1);
 const DRY_RUN_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) fn activate(args: &ActivateArgs) -> Result<ExitCode, String> {
@@ -78,6 +80,7 @@ pub(super) fn activate(args: &ActivateArgs) -> Result<ExitCode, String> {
     let Some(report) = follow(&cnc, &cluster, id, wait, args)? else {
         return Ok(ExitCode::from(NOT_YET));
     };
+    await_flag(&toggle, args);
     if args.json {
         print_json(&report)?;
     } else {
@@ -94,8 +97,7 @@ fn request(toggle: &Counter, cluster: &Path, args: &ActivateArgs) -> Result<u64,
     let id = clock::monotonic_ns() ^ u64::from(std::process::id()).rotate_left(40) | 1;
     let request = ActivationRequest { id, time_ms: clock::epoch_ms(), forced: args.force.clone() };
     request.write(cluster).map_err(|error| format!("the request could not be written: {error}"))?;
-    let flag = if args.dry_run { TOGGLE_DRY_RUN } else { TOGGLE_ACTIVATE };
-    if toggle.compare_and_set(TOGGLE_NEUTRAL, flag) {
+    if toggle.compare_and_set(TOGGLE_NEUTRAL, flag(args)) {
         return Ok(id);
     }
     // Whoever sets the flag next must not find it.
@@ -104,6 +106,18 @@ fn request(toggle: &Counter, cluster: &Path, args: &ActivateArgs) -> Result<u64,
         TOGGLE_INACTIVE => "the node's services do not run (yet), or it hosts none; see `status`".to_owned(),
         _ => "another request is being carried out; try again when it is done".to_owned(),
     })
+}
+
+fn flag(args: &ActivateArgs) -> i64 {
+    if args.dry_run { TOGGLE_DRY_RUN } else { TOGGLE_ACTIVATE }
+}
+
+/// The flag goes back a moment after the last word is said: who asks again at once must find it there.
+fn await_flag(toggle: &Counter, args: &ActivateArgs) {
+    let deadline = Instant::now() + FLAG_RETURN_TIME_MAX;
+    while toggle.get_volatile() == flag(args) && Instant::now() < deadline {
+        std::thread::sleep(POLL_INTERVAL);
+    }
 }
 
 /// Tells each step as it comes. Returns the report once the request has ended, `None` if it has not in time.
