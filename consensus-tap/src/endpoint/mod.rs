@@ -211,6 +211,21 @@ impl Endpoint {
         self.end_images(UnavailableReason::Refused, now_ns, |other| other == key);
     }
 
+    /// Ends images at once whose senders said nothing for `silence_ns`: those that `is_meant` names.
+    pub(crate) fn end_silent_images(
+        &mut self,
+        silence_ns: u64,
+        now_ns: u64,
+        is_meant: impl Fn(ImageKey) -> bool,
+    ) {
+        let silent = |image: &Image| image.is_silent(silence_ns, now_ns) && is_meant(image.key());
+        for image in self.images.iter_mut().filter(|image| silent(image) && !image.is_ended()) {
+            image.end(UnavailableReason::TimedOut, now_ns);
+            self.events.image_unavailable(image, UnavailableReason::TimedOut);
+            self.due_ns = 0;
+        }
+    }
+
     /// Tells an image where its sink stopped to consume what it takes; `None` when it goes on. As the answer of
     /// [`ImageSink::held_at`], but at any time.
     pub(crate) fn set_image_held_at(&mut self, key: ImageKey, held_at: Option<i64>, now_ns: u64) {

@@ -174,6 +174,11 @@ impl Image {
         self.hwm_position
     }
 
+    /// Whether its sender said nothing for so long.
+    pub(crate) fn is_silent(&self, silence_ns: u64, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.last_packet_ns) > silence_ns
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }
@@ -254,7 +259,7 @@ impl Image {
             }
             return None;
         }
-        if now_ns.saturating_sub(self.last_packet_ns) > IMAGE_LIVENESS_TIMEOUT_NS {
+        if self.is_silent(IMAGE_LIVENESS_TIMEOUT_NS, now_ns) {
             self.end(UnavailableReason::TimedOut, now_ns);
             return Some(UnavailableReason::TimedOut);
         }
@@ -290,7 +295,7 @@ impl Image {
             Phase::Ended { farewells_left: 1.., .. } | Phase::Announcing | Phase::Active => false,
             Phase::Ended { reason: UnavailableReason::TimedOut, .. } => true,
             Phase::Ended { reason: UnavailableReason::Refused, .. } => {
-                now_ns.saturating_sub(self.last_packet_ns) > IMAGE_LIVENESS_TIMEOUT_NS
+                self.is_silent(IMAGE_LIVENESS_TIMEOUT_NS, now_ns)
             }
             Phase::Ended { .. } => now_ns >= self.status_due_ns,
         }

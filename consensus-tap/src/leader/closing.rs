@@ -1,5 +1,6 @@
 //! Looks after open sessions: what they must be told, and when and why they end.
 
+use super::egress::EgressState;
 use super::log_publisher::AppendError;
 use super::sessions::PendingEvent;
 use super::{Leader, LeaderAction, LogAppender, Phase};
@@ -44,7 +45,7 @@ impl Leader {
             work += self.append_closes(now_ns, log);
         }
         for index in 0..self.sessions.count() {
-            work += self.tell_session(index, commit_position);
+            work += self.tell_session(index, commit_position, now_ns);
         }
         work
     }
@@ -98,14 +99,18 @@ impl Leader {
         };
         let session = self.sessions.remove_at(index);
         self.counters.sessions_closed += 1;
-        self.counters.clients_timed_out += u64::from(reason == CloseReason::Timeout);
+        if reason == CloseReason::Timeout {
+            self.counters.clients_timed_out += 1;
+            let report = || format!("{} is gone or fell silent: its session is closed", session.client());
+            self.reports.push_of_client(report, now_ns);
+        }
         self.let_go(session, (reason, closed_position), now_ns);
         Ok(())
     }
 
     /// Sends the event that a session's client must hear first, and tells the node whether the client
     /// listens.
-    fn tell_session(&mut self, index: usize, commit_position: i64) -> usize {
+    fn tell_session(&mut self, index: usize, commit_position: i64, now_ns: u64) -> usize {
         let session = self.sessions.at_mut(index);
         let mut work = 0;
         let is_due = match session.event {
@@ -136,6 +141,20 @@ impl Leader {
         }
         let state = session.egress.state(&self.endpoint);
         if session.told_state != Some(state) {
+            // One that another leader let in is reached a moment later.
+            let is_lost = session.told_state.is_some() && state != EgressState::Connected;
+            if is_lost && session.is_open() {
+                let report = || match state {
+                    EgressState::BackPressured => {
+                        format!(
+                            "{} takes replies more slowly than they come: some may be lost",
+                            session.client()
+                        )
+                    }
+                    _ => format!("{} does not listen: its replies are lost", session.client()),
+                };
+                self.reports.push_of_client(report, now_ns);
+            }
             session.told_state = Some(state);
             let cluster_session_id = session.id;
             self.actions.push_back(LeaderAction::EgressChanged { cluster_session_id, state });

@@ -19,6 +19,8 @@ const FRAME_LIMIT: usize = 50;
 pub(super) enum Intake {
     /// It is done with, for good or ill.
     Taken,
+    /// It is dropped: no client of this cluster should send it.
+    Invalid,
     /// It must come again: the log takes nothing now.
     LogFull,
     /// It must come again where more than the log is at hand.
@@ -55,8 +57,27 @@ struct IngressImage {
     held_position: i64,
     /// It got on since the endpoint was last told where it waits.
     has_progress: bool,
+    /// Messages that were dropped because of what is in them.
+    invalid_count: u64,
+    told: Offences,
     /// Nothing more will come; the image goes once what it left is taken.
     is_ended: bool,
+}
+
+/// What the operator was told of one image.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offences {
+    is_invalid_told: bool,
+    is_dropped_told: bool,
+}
+
+/// What a client does that it should not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Offence {
+    /// It sends what is no message of a client.
+    Invalid,
+    /// It sends messages that are too long, or does not finish them.
+    Dropped,
 }
 
 impl Ingress {
@@ -75,6 +96,8 @@ impl Ingress {
             taken_length: 0,
             held_position: 0,
             has_progress: false,
+            invalid_count: 0,
+            told: Offences::default(),
             is_ended: false,
         });
     }
@@ -111,6 +134,21 @@ impl Ingress {
     /// Whether some image waits for the log.
     pub(super) fn is_held(&self) -> bool {
         self.has_held
+    }
+
+    /// The next client that does what it should not; once for each image and kind.
+    pub(super) fn poll_offence(&mut self) -> Option<(SocketAddr, Offence)> {
+        self.images.iter_mut().find_map(|image| {
+            if image.invalid_count > 0 && !image.told.is_invalid_told {
+                image.told.is_invalid_told = true;
+                return Some((image.source, Offence::Invalid));
+            }
+            if image.assembler.dropped_count() > 0 && !image.told.is_dropped_told {
+                image.told.is_dropped_told = true;
+                return Some((image.source, Offence::Dropped));
+            }
+            None
+        })
     }
 
     /// How many messages were too long or broken off.
@@ -203,9 +241,13 @@ impl IngressImage {
             let length = if frame.is_padding() { HEADER_LENGTH } else { frame.aligned_length() };
             if let Some(message) = self.assembler.on_frame(&frame, self.held_position) {
                 let begin_position = message.begin_position;
-                if on_message(self.key, self.source, message.bytes) != Intake::Taken {
-                    self.assembler.put_back(&frame, begin_position, self.held_position);
-                    return (taken_count, true);
+                match on_message(self.key, self.source, message.bytes) {
+                    Intake::Taken => {}
+                    Intake::Invalid => self.invalid_count += 1,
+                    Intake::LogFull | Intake::Control => {
+                        self.assembler.put_back(&frame, begin_position, self.held_position);
+                        return (taken_count, true);
+                    }
                 }
                 taken_count += 1;
             }
@@ -239,9 +281,13 @@ impl<F: FnMut(ImageKey, &[u8]) -> Intake> ImageSink for IngressSink<'_, F> {
                 let frame = DataFrame::parse(rest).map_err(|_| Refused)?;
                 if let Some(message) = image.assembler.on_frame(&frame, at) {
                     let begin_position = message.begin_position;
-                    if (self.on_message)(key, message.bytes) != Intake::Taken {
-                        image.assembler.put_back(&frame, begin_position, at);
-                        break;
+                    match (self.on_message)(key, message.bytes) {
+                        Intake::Taken => {}
+                        Intake::Invalid => image.invalid_count += 1,
+                        Intake::LogFull | Intake::Control => {
+                            image.assembler.put_back(&frame, begin_position, at);
+                            break;
+                        }
                     }
                 }
                 at += frame.aligned_length() as i64;

@@ -33,6 +33,7 @@ mod in_flight;
 mod ingress;
 mod leaving;
 mod log_publisher;
+mod misuse;
 mod opening;
 mod reports;
 mod requests;
@@ -55,6 +56,7 @@ use self::in_flight::{ServiceAppends, TimerFirings};
 use self::ingress::Ingress;
 use self::leaving::LeavingSession;
 use self::log_publisher::{AppendError, LogPublisher};
+use self::misuse::Misuse;
 use self::reports::Reports;
 use self::sessions::OpenSessions;
 use crate::authentication::Authenticator;
@@ -99,6 +101,7 @@ pub struct Leader {
     authorisation: Box<dyn AuthorisationService>,
     actions: VecDeque<LeaderAction>,
     reports: Reports,
+    misuse: Misuse,
     counters: LeaderCounters,
     /// Since when ingress waits and none was taken.
     stalled_since_ns: Option<u64>,
@@ -170,6 +173,7 @@ impl Leader {
             authorisation,
             actions: VecDeque::new(),
             reports: Reports::default(),
+            misuse: Misuse::default(),
             counters: LeaderCounters::default(),
             stalled_since_ns: None,
             told_unappendable: false,
@@ -264,6 +268,8 @@ impl Leader {
             work += self.check_sessions(now_ns, commit_position, state, log);
             work += self.flush_egress();
             work += self.advance_leaving(now_ns, state.log_position());
+            self.make_room(now_ns);
+            self.tell_of_misuse(now_ns);
         }
         work
     }

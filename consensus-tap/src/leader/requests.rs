@@ -50,7 +50,10 @@ pub(super) fn on_frequent(
                             counters.log_full += 1;
                             return Intake::LogFull;
                         }
-                        Err(AppendError::TooLong) => counters.invalid += 1,
+                        Err(AppendError::TooLong) => {
+                            counters.invalid += 1;
+                            return Intake::Invalid;
+                        }
                     }
                 }
                 _ => counters.messages_ignored += 1,
@@ -75,7 +78,7 @@ pub(super) fn on_frequent(
         Ok(_) => Intake::Control,
         Err(_) => {
             counters.invalid += 1;
-            Intake::Taken
+            Intake::Invalid
         }
     }
 }

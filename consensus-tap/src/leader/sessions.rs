@@ -1,5 +1,8 @@
 //! Clients' sessions, as their leader sees them: open in the log, and not closed there yet.
 
+use std::fmt;
+use std::net::SocketAddr;
+
 use crate::codec::log::CloseReason;
 use crate::image::ImageKey;
 
@@ -13,6 +16,8 @@ pub(super) struct OpenSession {
     pub(super) correlation_id: i64,
     pub(super) encoded_principal: Vec<u8>,
     pub(super) egress: Egress,
+    /// Where its connect request came from; `None` for one that another leader opened.
+    pub(super) source: Option<SocketAddr>,
     /// The image that the client's messages come through, once it is known.
     pub(super) ingress_image: Option<ImageKey>,
     pub(super) last_activity_ns: u64,
@@ -37,6 +42,15 @@ pub(super) enum PendingEvent {
 impl OpenSession {
     pub(super) fn is_open(&self) -> bool {
         self.closing.is_none()
+    }
+
+    /// The client in words. Without its session's id: the error log keeps every text that is new.
+    pub(super) fn client(&self) -> impl fmt::Display + use<> {
+        let source = self.source;
+        fmt::from_fn(move |f| match source {
+            Some(source) => write!(f, "a client at {}", source.ip()),
+            None => f.write_str("a client that another leader let in"),
+        })
     }
 }
 

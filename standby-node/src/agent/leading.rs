@@ -15,7 +15,7 @@ mod led_log;
 use std::net::SocketAddr;
 
 use consensus_tap::channel::HostPort;
-use consensus_tap::codec::log::{ClusterTimeUnit, NewLeadershipTermEvent};
+use consensus_tap::codec::log::{CloseReason, ClusterTimeUnit, NewLeadershipTermEvent};
 use consensus_tap::endpoint::LookupToken;
 use consensus_tap::leader::{ControlAction, Leader, LeaderAction, LeaderConfig, LeaderStart};
 use rtrb::{Consumer, Producer};
@@ -125,6 +125,8 @@ pub enum LeadRequest {
     SessionClosed {
         /// The session.
         cluster_session_id: i64,
+        /// Why.
+        close_reason: CloseReason,
     },
     /// Every reader takes a snapshot at the first message boundary at or behind a position.
     SnapshotMarked {
@@ -299,9 +301,9 @@ impl<Io: DatagramIo> Leading<Io> {
                     egress.iter().for_each(|egress| egress.open(cluster_session_id));
                     LeadRequest::SessionOpened { cluster_session_id, client_info }
                 }
-                LeaderAction::SessionClosed { cluster_session_id, .. } => {
+                LeaderAction::SessionClosed { cluster_session_id, close_reason } => {
                     egress.iter().for_each(|egress| egress.close(cluster_session_id));
-                    LeadRequest::SessionClosed { cluster_session_id }
+                    LeadRequest::SessionClosed { cluster_session_id, close_reason }
                 }
                 LeaderAction::EgressChanged { cluster_session_id, state } => {
                     egress.iter().for_each(|egress| egress.changed(cluster_session_id, state));

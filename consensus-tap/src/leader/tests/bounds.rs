@@ -231,3 +231,53 @@ fn noise_on_the_line_does_no_harm() {
     assert_eq!(rig.events().last().unwrap(), "message 1 still here");
     assert!(rig.now_ns > SECOND_NS && matches!(rig.clients[client].heard[0], Heard::Event(_)));
 }
+
+#[test]
+fn those_who_are_gone_without_leave_and_without_a_session_make_room() {
+    let mut rig = Rig::new();
+    let good = rig.add_client();
+    let session = rig.connect(good);
+    // Each describes its stream, and is never heard of again.
+    let flood = 2 * SPARE_IMAGE_COUNT;
+    for _ in 0..flood {
+        let gone = rig.add_client();
+        rig.run_ms(2);
+        rig.clients[gone].is_silent = true;
+    }
+    let newcomer = rig.add_client();
+    rig.run_ms(500);
+    assert!(rig.leader.transport_counters().setups_over_limit > 0, "there is no room");
+    rig.run_ms(1_000);
+    rig.connect(newcomer);
+    rig.clients[good].send_message(session, b"still here");
+    rig.run_ms(20);
+    assert_eq!(rig.events().last().unwrap(), "message 1 still here");
+    let reports = rig.actions.iter().filter(|action| matches!(action, LeaderAction::Report(_)));
+    assert_eq!(reports.count(), 1, "of what clients do it is told once in a while");
+}
+
+#[test]
+fn operators_are_told_who_sends_what_it_should_not_once() {
+    let mut rig = Rig::new();
+    let client = rig.add_client();
+    let session = rig.connect(client);
+    for _ in 0..10 {
+        rig.clients[client].offer(b"nonsense").unwrap();
+        rig.clients[client].send_message(session, &[2; 100 * 1024]);
+        rig.run_ms(50);
+        rig.leader.on_datagram(b"noise", "10.9.9.9:1".parse().unwrap(), rig.now_ns, 0, &mut rig.log);
+    }
+    rig.run_ms(10);
+    let reports = rig.actions.iter().filter_map(|action| match action {
+        LeaderAction::Report(text) => Some(text.as_str()),
+        _ => None,
+    });
+    assert_eq!(
+        reports.collect::<Vec<_>>(),
+        [
+            "a client at 10.0.1.0 sends what is no message of a client",
+            "a client at 10.0.1.0 sends messages that are too long or broken off",
+            "datagrams that are no frames of Aeron's come to the ingress endpoint",
+        ]
+    );
+}

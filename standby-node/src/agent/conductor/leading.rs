@@ -367,8 +367,8 @@ impl Conductor {
                 tracing::info!(cluster_session_id, client_info, "session opened");
                 self.leadership.open_session(cluster_session_id, &client_info);
             }
-            LeadRequest::SessionClosed { cluster_session_id } => {
-                tracing::info!(cluster_session_id, "session closed");
+            LeadRequest::SessionClosed { cluster_session_id, close_reason } => {
+                tracing::info!(cluster_session_id, ?close_reason, "session closed");
                 self.leadership.close_session(cluster_session_id);
             }
             LeadRequest::SnapshotMarked { position } => self.snapshots.on_marked(position),
