@@ -1,4 +1,5 @@
 //! Runs the shipped binary without a cluster.
 
 pub(crate) mod history;
+pub(crate) mod load;
 pub(crate) mod node;

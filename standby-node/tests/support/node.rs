@@ -151,6 +151,19 @@ impl Node {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of kB")
     }
 
+    /// What the log says behind the last `key`, for example an address.
+    pub(crate) fn told(&self, key: &str) -> String {
+        let output = self.output();
+        let (_, rest) = output.rsplit_once(key).unwrap_or_else(|| panic!("no {key} in:\n{output}"));
+        rest.split_whitespace().next().expect("a word").to_owned()
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child of ours");
+        self.wait();
+    }
+
     /// SIGTERM; returns the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
