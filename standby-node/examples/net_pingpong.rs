@@ -10,6 +10,7 @@
 use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -255,6 +256,10 @@ impl DatagramIo for Bare {
 
     fn counters(&self) -> IoCounters {
         IoCounters::default()
+    }
+
+    fn readable(&self) -> Option<RawFd> {
+        Some(self.socket.as_raw_fd())
     }
 }
 

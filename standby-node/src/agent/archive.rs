@@ -16,6 +16,7 @@ use super::{Agent, AgentError};
 use crate::net::{DatagramIo, Outgoing};
 use crate::status::ArchiveGauges;
 use crate::store::recording_list::{RecordingList, ServedRecordings};
+use crate::sys::readiness::Readiness;
 
 /// One receive call takes at most this many datagrams before replays go on.
 const DATAGRAMS_PER_CYCLE_MAX: usize = 64;
@@ -215,6 +216,12 @@ impl<Io: DatagramIo> Agent for Archive<Io> {
         work += self.tell_signs(now_ns);
         self.show_status(now_ns);
         Ok(work)
+    }
+
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        if let Some(descriptor) = self.io.readable() {
+            readiness.add(descriptor);
+        }
     }
 
     /// Takes leave of clients: their streams are revoked, as far as one pass goes.

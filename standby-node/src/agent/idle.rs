@@ -8,6 +8,9 @@
 //! | `backoff`, `backoff(10,20,1us,1ms)` | so many spins, then yields, then sleeps from the shorter to the longer |
 //! | `sleep-ns`, `sleep-ms`, `sleep(250us)` | sleeps 1 us, 1 ms, as given |
 //!
+//! Where a thread has sockets, a datagram ends the sleep of `backoff` early: such a thread costs others next
+//! to nothing, and answers as soon as the system wakes it. The sleeps of `sleep` are never cut short.
+//!
 //! While the log is far behind, latency is nothing to pay for: `backoff` then sleeps a while as soon as nothing waits,
 //! and takes what has gathered in few system calls.
 
@@ -147,7 +150,14 @@ impl Idler {
             return;
         }
         let step = self.next();
-        step.take();
+        step.take(thread::park_timeout);
+    }
+
+    /// As [`idle`](Self::idle) after an empty cycle, of a thread that `nap` puts to sleep for a time or until
+    /// something wakes it. `backoff` sleeps so; a strategy that does nothing but sleep sleeps through.
+    pub fn idle_until_woken(&mut self, nap: impl FnOnce(Duration)) {
+        let step = self.next();
+        step.take(nap);
     }
 
     /// Called in place of [`idle`](Self::idle) after an empty cycle of an agent that is catching up. `backoff` then
@@ -155,7 +165,7 @@ impl Idler {
     /// them, and win nothing. The other strategies idle as ever.
     pub fn gather(&mut self) {
         let step = self.next_gathering();
-        step.take();
+        step.take(thread::park_timeout);
     }
 
     fn next(&mut self) -> Step {
@@ -163,7 +173,7 @@ impl Idler {
             IdleStrategy::Noop => Step::Nothing,
             IdleStrategy::Spin => Step::Spin,
             IdleStrategy::Yield => Step::Yield,
-            IdleStrategy::Sleep(duration) => Step::Park(duration),
+            IdleStrategy::Sleep(duration) => Step::Sleep(duration),
             IdleStrategy::Backoff { spin_count_max, yield_count_max, park_min, park_max } => {
                 let count = self.empty_cycle_count;
                 self.empty_cycle_count = count.saturating_add(1);
@@ -176,7 +186,7 @@ impl Idler {
                 }
                 let first = count == yield_count_max;
                 self.park = if first { park_min } else { (self.park * 2).min(park_max) };
-                Step::Park(self.park)
+                Step::Nap(self.park)
             }
         }
     }
@@ -185,7 +195,7 @@ impl Idler {
         let IdleStrategy::Backoff { park_max, .. } = self.strategy else { return self.next() };
         // A source that stands still is waited for longer and longer, as by an agent that is not behind.
         self.park = (self.park * 2).max(GATHER_TIME).min(park_max);
-        Step::Park(self.park)
+        Step::Sleep(self.park)
     }
 }
 
@@ -198,16 +208,19 @@ enum Step {
     Nothing,
     Spin,
     Yield,
-    Park(Duration),
+    /// A sleep that what arrives may end.
+    Nap(Duration),
+    Sleep(Duration),
 }
 
 impl Step {
-    fn take(self) {
+    fn take(self, nap: impl FnOnce(Duration)) {
         match self {
             Self::Nothing => {}
             Self::Spin => hint::spin_loop(),
             Self::Yield => thread::yield_now(),
-            Self::Park(duration) => thread::park_timeout(duration),
+            Self::Nap(duration) => nap(duration),
+            Self::Sleep(duration) => thread::park_timeout(duration),
         }
     }
 }
@@ -225,7 +238,7 @@ mod tests {
     #[test]
     fn backoff_spins_then_yields_then_sleeps_longer_up_to_the_longest() {
         let mut idler = Idler::new(backoff(2, 1));
-        let park = |micros| Step::Park(Duration::from_micros(micros));
+        let park = |micros| Step::Nap(Duration::from_micros(micros));
         let steps: Vec<Step> = (0..7).map(|_| idler.next()).collect();
         assert_eq!(steps, [Step::Spin, Step::Spin, Step::Yield, park(3), park(6), park(10), park(10)]);
     }
@@ -233,9 +246,9 @@ mod tests {
     #[test]
     fn work_starts_the_backoff_over() {
         let mut idler = Idler::new(backoff(1, 0));
-        assert_eq!((idler.next(), idler.next()), (Step::Spin, Step::Park(Duration::from_micros(3))));
+        assert_eq!((idler.next(), idler.next()), (Step::Spin, Step::Nap(Duration::from_micros(3))));
         idler.idle(1);
-        assert_eq!((idler.next(), idler.next()), (Step::Spin, Step::Park(Duration::from_micros(3))));
+        assert_eq!((idler.next(), idler.next()), (Step::Spin, Step::Nap(Duration::from_micros(3))));
     }
 
     #[test]
@@ -243,7 +256,7 @@ mod tests {
         let mut idler = Idler::new(IdleStrategy::BACKOFF);
         let parks = |idler: &mut Idler| [(); 5].map(|()| idler.next_gathering());
         let expected =
-            [250, 500, 1_000, 1_000, 1_000].map(|micros| Step::Park(Duration::from_micros(micros)));
+            [250, 500, 1_000, 1_000, 1_000].map(|micros| Step::Sleep(Duration::from_micros(micros)));
         assert_eq!(parks(&mut idler), expected);
         idler.idle(1);
         assert_eq!(parks(&mut idler), expected);
@@ -254,12 +267,12 @@ mod tests {
         assert_eq!(Idler::new(IdleStrategy::Spin).next_gathering(), Step::Spin);
         assert_eq!(Idler::new(IdleStrategy::Yield).next_gathering(), Step::Yield);
         let park_max = Duration::from_micros(10);
-        assert_eq!(Idler::new(backoff(2, 1)).next_gathering(), Step::Park(park_max));
+        assert_eq!(Idler::new(backoff(2, 1)).next_gathering(), Step::Sleep(park_max));
     }
 
     #[test]
     fn backoff_without_spins_and_yields_sleeps_at_once() {
-        assert_eq!(Idler::new(backoff(0, 0)).next(), Step::Park(Duration::from_micros(3)));
+        assert_eq!(Idler::new(backoff(0, 0)).next(), Step::Nap(Duration::from_micros(3)));
     }
 
     #[test]

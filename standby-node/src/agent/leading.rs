@@ -33,6 +33,7 @@ use crate::status::LeadingGauges;
 use crate::store::recording_writer::RecordingWriter;
 use crate::store::sync_watch::SyncWatch;
 use crate::sys::clock;
+use crate::sys::readiness::Readiness;
 
 /// One receive call takes at most this many datagrams before services and timers get their turn.
 const DATAGRAMS_PER_CYCLE_MAX: usize = 128;
@@ -398,6 +399,12 @@ impl<Io: DatagramIo> Agent for Leading<Io> {
             self.show_status(now_ns);
         }
         Ok(work)
+    }
+
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        if let Some(descriptor) = self.io.readable().filter(|_| self.reign.is_some()) {
+            readiness.add(descriptor);
+        }
     }
 
     /// Takes leave of clients, as far as one pass goes, and lets readers have all that is recorded: it will count when

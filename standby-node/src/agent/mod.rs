@@ -28,6 +28,8 @@ pub mod throttle;
 
 use std::error::Error;
 
+use crate::sys::readiness::Readiness;
+
 /// Why an agent cannot go on. Any error converts into it with `?`; what a peer or the network does wrong is
 /// no such reason.
 pub type AgentError = Box<dyn Error + Send + Sync>;
@@ -60,6 +62,12 @@ pub trait Agent {
     /// after a duty cycle without work.
     fn is_catching_up(&self) -> bool {
         false
+    }
+
+    /// Adds what the next duty cycle would receive from: a datagram there ends the sleep of an idle thread.
+    /// Asked before each sleep.
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        let _ = readiness;
     }
 
     /// Called once after the last duty cycle, also after one that failed, unless the agent panicked.
@@ -133,6 +141,10 @@ impl Agent for CompositeAgent {
         self.agents.iter().any(|agent| agent.is_catching_up())
     }
 
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        self.agents.iter().for_each(|agent| agent.sleep_at(readiness));
+    }
+
     fn on_close(&mut self) {
         self.close_started();
     }
@@ -157,6 +169,10 @@ impl<A: Agent + ?Sized> Agent for Box<A> {
 
     fn is_catching_up(&self) -> bool {
         (**self).is_catching_up()
+    }
+
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        (**self).sleep_at(readiness);
     }
 
     fn on_close(&mut self) {

@@ -11,6 +11,7 @@ use crate::net::{DatagramIo, Outgoing};
 use crate::recordings::Recordings;
 use crate::status::ReceiverGauges;
 use crate::store::recording_writer::RecordingWriter;
+use crate::sys::readiness::Readiness;
 use consensus_tap::tap::RecordingKey;
 use std::net::SocketAddr;
 
@@ -390,6 +391,12 @@ impl<Io: DatagramIo> Agent for Receiver<Io> {
         let recorded = self.recordings.log_position().unwrap_or(i64::MAX);
         status.state == TapState::Following
             && status.source_position.saturating_sub(recorded) >= CATCH_UP_LENGTH
+    }
+
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        if let Some(descriptor) = self.io.readable().filter(|_| !self.is_sealed) {
+            readiness.add(descriptor);
+        }
     }
 
     /// Leaves the sources in order: sessions are closed and what must be said is said, as far as one pass goes.

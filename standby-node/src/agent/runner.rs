@@ -15,6 +15,7 @@ use super::{Agent, AgentError};
 use crate::status::CycleGauges;
 use crate::sys::affinity::{self, AffinityError};
 use crate::sys::clock;
+use crate::sys::readiness::Readiness;
 
 /// A running agent. Dropping it leaves the thread running; [`join`](Self::join) waits for its end.
 #[derive(Debug)]
@@ -198,7 +199,8 @@ impl AgentRunner {
         self.thread.is_finished()
     }
 
-    /// Sets the stop flag that this runner shares with all others, and wakes its thread.
+    /// Sets the stop flag that this runner shares with all others, and wakes its thread, unless that sleeps
+    /// at a socket.
     pub fn stop(&self) {
         self.stop.stop();
         self.thread.thread().unpark();
@@ -257,6 +259,7 @@ fn run_cycles(
         return Err(RunnerError::Start { agent: agent.running_name().to_owned(), source });
     }
     let mut result = Ok(());
+    let mut sleeper = Sleeper::default();
     let mut last_ns = clock::monotonic_ns();
     while !stop.is_stopped() {
         let now_ns = clock::monotonic_ns();
@@ -264,7 +267,11 @@ fn run_cycles(
         last_ns = now_ns;
         match agent.do_work(now_ns) {
             Ok(0) if agent.is_catching_up() => idler.gather(),
-            Ok(work_count) => idler.idle(work_count),
+            Ok(0) => idler.idle_until_woken(|timeout| sleeper.sleep(agent, timeout)),
+            Ok(work_count) => {
+                idler.idle(work_count);
+                sleeper = Sleeper { is_woken: false, ..sleeper };
+            }
             Err(source) => {
                 result = Err(RunnerError::Failed { agent: agent.running_name().to_owned(), source });
                 break;
@@ -275,6 +282,29 @@ fn run_cycles(
     stop.stop();
     agent.on_close();
     result
+}
+
+/// How a thread sleeps that a datagram is to wake.
+#[derive(Debug, Default)]
+struct Sleeper {
+    readiness: Readiness,
+    /// Something woke it, and there has been no work since.
+    is_woken: bool,
+}
+
+impl Sleeper {
+    fn sleep(&mut self, agent: &impl Agent, timeout: Duration) {
+        self.readiness.clear();
+        // What a cycle has not taken would wake it again and again.
+        if !std::mem::take(&mut self.is_woken) {
+            agent.sleep_at(&mut self.readiness);
+        }
+        if self.readiness.is_empty() {
+            thread::park_timeout(timeout);
+        } else {
+            self.is_woken = self.readiness.wait(timeout);
+        }
+    }
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> String {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -120,6 +121,13 @@ impl DatagramIo for NetworkIo {
         match self {
             Self::Mmsg(io) => io.counters(),
             Self::IoUring(io) => io.counters(),
+        }
+    }
+
+    fn readable(&self) -> Option<RawFd> {
+        match self {
+            Self::Mmsg(io) => io.readable(),
+            Self::IoUring(io) => io.readable(),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::backend::{NetworkBackend, NetworkIo};
 use super::fault::FaultyIo;
 use super::socket::{BufferLengths, NetworkSocket};
 use super::{DATAGRAM_LENGTH_MAX, DatagramIo, Offload, RUN_LENGTH_MAX};
+use crate::sys::readiness::Readiness;
 
 const MERGED: Offload = Offload { send: true, receive: true };
 const PLAIN: Offload = Offload { send: false, receive: false };
@@ -30,6 +31,7 @@ macro_rules! conformance {
                 both_address_families_work
                 what_cannot_be_sent_is_refused_at_once
                 a_queue_that_is_never_flushed_sends_by_itself_when_full
+                a_thread_that_sleeps_until_it_is_readable_wakes_for_a_datagram
             );
         }
     )*};
@@ -114,6 +116,25 @@ fn datagrams_of_every_length_arrive_whole_and_in_order<Io: DatagramIo>(open: imp
     let received = receive_all(&mut receiver, small.len());
     for (number, &length) in small.iter().enumerate() {
         assert!(received[number].0 == pattern(number, length), "length {length}");
+    }
+}
+
+fn a_thread_that_sleeps_until_it_is_readable_wakes_for_a_datagram<Io: DatagramIo>(
+    open: impl Fn(&str) -> Option<Io>,
+) {
+    let (mut sender, mut receiver) = (open_or_skip!(open), open_or_skip!(open));
+    // Not every one has a descriptor.
+    let Some(descriptor) = receiver.readable() else { return };
+    let mut readiness = Readiness::default();
+    readiness.add(descriptor);
+    for number in 0..3 {
+        // Armed, and read to its end.
+        assert!(receives_nothing(&mut receiver));
+        assert!(!readiness.wait(Duration::from_millis(1)));
+        sender.send(receiver.local_addr(), &pattern(number, 100), 100).unwrap();
+        sender.flush().unwrap();
+        assert!(readiness.wait(Duration::from_secs(10)));
+        assert_eq!(receive_all(&mut receiver, 1).len(), 1);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 
 use super::{DatagramIo, IoCounters};
 
@@ -135,6 +136,11 @@ impl<Io: DatagramIo> DatagramIo for FaultyIo<Io> {
     fn counters(&self) -> IoCounters {
         self.inner.counters()
     }
+
+    /// What is held back becomes due by calls, not by the socket.
+    fn readable(&self) -> Option<RawFd> {
+        None
+    }
 }
 
 /// One direction.
@@ -259,6 +265,10 @@ mod tests {
 
         fn counters(&self) -> IoCounters {
             IoCounters::default()
+        }
+
+        fn readable(&self) -> Option<RawFd> {
+            None
         }
     }
 

@@ -19,6 +19,7 @@ mod conformance;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 
 pub use self::outgoing::Outgoing;
 
@@ -65,6 +66,10 @@ pub trait DatagramIo {
 
     /// What happened so far.
     fn counters(&self) -> IoCounters;
+
+    /// A descriptor at which a thread may sleep until a datagram waits to be received, see poll(2); `None`
+    /// where datagrams come from somewhere else. It stays the same for as long as this lives.
+    fn readable(&self) -> Option<RawFd>;
 }
 
 /// What the kernel may do for several datagrams at once. Both are on unless something on the way does not

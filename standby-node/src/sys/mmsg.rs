@@ -76,6 +76,10 @@ impl DatagramIo for MmsgIo {
     fn counters(&self) -> IoCounters {
         self.counters
     }
+
+    fn readable(&self) -> Option<RawFd> {
+        Some(self.socket.as_raw_fd())
+    }
 }
 
 /// Payloads of one `recvmmsg` and how far they were handed over.

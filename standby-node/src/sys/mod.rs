@@ -9,4 +9,5 @@ pub mod disk;
 pub mod mapped;
 pub mod memory;
 pub mod mmsg;
+pub mod readiness;
 pub mod uring;

@@ -149,6 +149,11 @@ impl DatagramIo for UringIo {
     fn counters(&self) -> IoCounters {
         self.counters
     }
+
+    /// The ring itself: the socket is read by the request that is armed.
+    fn readable(&self) -> Option<RawFd> {
+        Some(self.receiver.ring.as_raw_fd())
+    }
 }
 
 /// The armed request, the buffers it fills, and the payload that is being handed over.

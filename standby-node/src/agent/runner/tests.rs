@@ -1,6 +1,8 @@
 use super::*;
 use crate::agent::CompositeAgent;
 use crate::store::cnc::{CncFile, CncReader, CncSettings};
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -199,6 +201,74 @@ fn a_thread_with_one_agent_that_is_catching_up_sleeps_where_it_would_spin() {
     let start = Instant::now();
     run_to_end(RunnerConfig { idle: spins_for_ever, ..config() }, composite).unwrap_err();
     assert!(start.elapsed() > Duration::from_millis(10), "{:?}", start.elapsed());
+}
+
+/// Ends with the first datagram that it takes, or after so many cycles.
+struct Listening {
+    socket: UdpSocket,
+    takes: bool,
+    cycle_count_max: u32,
+}
+
+impl Listening {
+    fn new(takes: bool, cycle_count_max: u32) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self { socket, takes, cycle_count_max }
+    }
+
+    fn sender(&self) -> impl FnOnce() + Send + 'static {
+        let to = self.socket.local_addr().unwrap();
+        move || assert_eq!(UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"wake up", to).unwrap(), 7)
+    }
+}
+
+impl Agent for Listening {
+    fn name(&self) -> &str {
+        "listening"
+    }
+
+    fn do_work(&mut self, _now_ns: u64) -> Result<usize, AgentError> {
+        self.cycle_count_max = self.cycle_count_max.checked_sub(1).ok_or("enough")?;
+        if self.takes && self.socket.recv(&mut [0; 100]).is_ok() {
+            return Err("a datagram".into());
+        }
+        Ok(0)
+    }
+
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        readiness.add(self.socket.as_raw_fd());
+    }
+}
+
+#[test]
+fn a_datagram_ends_the_sleep_of_a_thread_that_backs_off() {
+    let idle = "backoff(0,0,1s,1s)".parse().unwrap();
+    let listening = Listening::new(true, u32::MAX);
+    let send = listening.sender();
+    let composite = CompositeAgent::new(vec![
+        Box::new(Scripted::new("a", &Events::default(), |_| Ok(0))),
+        Box::new(listening),
+    ]);
+    let sender = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(20));
+        send();
+    });
+    let start = Instant::now();
+    let error = run_to_end(RunnerConfig { idle, ..config() }, composite).unwrap_err();
+    assert_eq!(error.to_string(), "agent listening failed: a datagram");
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    sender.join().unwrap();
+}
+
+#[test]
+fn a_datagram_that_nobody_takes_does_not_make_a_sleeping_thread_spin() {
+    let idle = "backoff(0,0,1ms,1ms)".parse().unwrap();
+    let listening = Listening::new(false, 40);
+    listening.sender()();
+    let start = Instant::now();
+    run_to_end(RunnerConfig { idle, ..config() }, listening).unwrap_err();
+    assert!(start.elapsed() >= Duration::from_millis(19), "{:?}", start.elapsed());
 }
 
 #[test]
