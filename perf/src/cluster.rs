@@ -6,7 +6,7 @@
 use crate::error::BenchError;
 use crate::java::{AERON_VERSION, workspace_root};
 use crate::process::Process;
-use consensus_tap::file::cnc::counters::{CLUSTER_CONTROL_TOGGLE, TOGGLE_NEUTRAL};
+use consensus_tap::file::cnc::counters::{CLUSTER_CONTROL_TOGGLE, NODE_ROLE, TOGGLE_NEUTRAL};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use standby_node::store::cnc::CncReader;
@@ -49,11 +49,15 @@ impl Cluster {
     }
 
     fn spawn_member(&self, id: u16, flags: &[&str]) -> Result<Process, BenchError> {
+        self.spawn_member_in(&format!("member-{id}"), id, flags)
+    }
+
+    fn spawn_member_in(&self, directory: &str, id: u16, flags: &[&str]) -> Result<Process, BenchError> {
         let mut command = self.files.java("Member");
         command
             .args(["--id", &id.to_string(), "--member-count", &self.options.member_count.to_string()])
             .args(["--base-port", &self.ports.base.to_string(), "--appointed-leader", "0"])
-            .args(["--dir", &self.files.path(&format!("member-{id}"))])
+            .args(["--dir", &self.files.path(directory)])
             .args(["--aeron-dir", &self.member_aeron_dir(id).display().to_string()])
             .args(&self.options.flags)
             .args(flags);
@@ -70,6 +74,48 @@ impl Cluster {
         self.files.remove(&self.member_driver(0))?;
         self.members.push(self.spawn_member(0, &[])?);
         Ok(())
+    }
+
+    /// The member that leads.
+    pub(crate) fn leader(&self) -> Result<u16, BenchError> {
+        await_some("leader", START_TIMEOUT, || {
+            let leads = |&id: &u16| matches!(self.counter(id, NODE_ROLE), Ok(Some(ROLE_LEADER)));
+            Ok((0..self.options.member_count).find(leads))
+        })
+    }
+
+    /// Kills one member.
+    pub(crate) fn kill(&mut self, id: u16) -> Result<(), BenchError> {
+        self.members[usize::from(id)].kill()
+    }
+
+    /// Kills every member at once.
+    pub(crate) fn kill_all(&mut self) -> Result<(), BenchError> {
+        self.members.iter_mut().try_for_each(Process::kill)
+    }
+
+    /// Once all members are killed, starts a cluster of one in the place of member 0, on the files in a
+    /// directory.
+    pub(crate) fn restore_alone(&mut self, directory: &str) -> Result<(), BenchError> {
+        self.members.clear();
+        self.files.remove(&self.member_driver(0))?;
+        self.options.member_count = 1;
+        self.members.push(self.spawn_member_in(directory, 0, &[])?);
+        Ok(())
+    }
+
+    /// The official ClusterBackup, following all members, with its files in a directory.
+    pub(crate) fn back_up(&self, directory: &str, flags: &[&str]) -> Result<(Process, PathBuf), BenchError> {
+        let aeron_dir = self.files.path(&format!("{directory}-driver"));
+        let mut command = self.files.java("BackupRunner");
+        command
+            .args(["--clean", "--dir", &self.files.path(directory), "--aeron-dir", &aeron_dir])
+            .args(["--consensus-endpoints", &self.consensus_endpoints()])
+            .args(["--port", &self.peer_port().to_string()])
+            .args(flags);
+        let mut backup = Process::spawn("cluster-backup", &command, self.files.errors(directory))?;
+        backup.await_line("started", START_TIMEOUT, |line| line == "backup started")?;
+        Ok((backup, PathBuf::from(aeron_dir)))
     }
 
     /// Waits until member 0 leads.
@@ -99,6 +145,11 @@ impl Cluster {
     /// Where a member is asked for its log.
     pub(crate) fn consensus_endpoint(&self, id: u16) -> String {
         format!("localhost:{}", self.ports.base + id * PORTS_PER_MEMBER + 2)
+    }
+
+    /// Where all members are asked for their logs, as a list.
+    pub(crate) fn consensus_endpoints(&self) -> String {
+        (0..self.options.member_count).map(|id| self.consensus_endpoint(id)).collect::<Vec<_>>().join(",")
     }
 
     /// The counters of a member's driver.
@@ -352,6 +403,8 @@ fn read_histogram(path: &Path) -> Result<Histogram<u64>, BenchError> {
 
 /// Behind the options of scripts/interop, which they override.
 const JAVA_OPTIONS: &str = "-XX:TieredStopAtLevel=4";
+/// As Aeron counts roles.
+const ROLE_LEADER: i64 = 2;
 const PORTS_PER_MEMBER: u16 = 10;
 const PEER_BLOCKS: u16 = 2;
 const FIRST_PORT: u16 = 12_000;

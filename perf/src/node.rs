@@ -21,9 +21,9 @@ use standby_node::config::{Layout, NodeConfig, Settings};
 use standby_node::store::cnc::CncReader;
 use standby_node::sys::clock::monotonic_ns;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A running node. Killed when dropped.
 #[derive(Debug)]
@@ -91,6 +91,32 @@ impl Node {
 
     pub(crate) fn into_process(self) -> Process {
         self.process
+    }
+
+    /// Does what an operator's script does: asks by dry runs until nothing stands in the way, then sets the
+    /// flag and waits until the node leads.
+    pub(crate) fn activate(&self) -> Result<(), BenchError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !self.verb(&["--dry-run"])?.success() {
+            if Instant::now() > deadline {
+                return Err(BenchError::Run(format!("no dry run is clean within {START_TIMEOUT:?}")));
+            }
+            thread::sleep(DRY_RUN_INTERVAL);
+        }
+        let status = self.verb(&["--wait", "10"])?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(BenchError::Run(format!("the activation ends with {status}")))
+        }
+    }
+
+    fn verb(&self, flags: &[&str]) -> Result<ExitStatus, BenchError> {
+        let program = std::env::current_exe().map_err(BenchError::io("find this program"))?;
+        let dir = self.aeron_dir.parent().expect("it lies in the node's directory");
+        let mut command = Command::new(program);
+        command.arg(ACTIVATE).arg("--dir").arg(dir).args(flags).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().map_err(BenchError::io("run a verb"))
     }
 
     /// Its counters, once it has any.
@@ -237,12 +263,12 @@ pub(crate) fn applied_position(counters: &CncReader) -> i64 {
     value(RECORDED_POSITION.type_id).min(value(APPLIED_POSITION.type_id))
 }
 
-/// Whether this process is to be a node, and not a bench.
+/// Whether this process is to be a node, or to tell one something, and not a bench.
 pub(crate) fn is_asked_for() -> bool {
-    std::env::args().nth(1).is_some_and(|verb| verb == VERB)
+    std::env::args().nth(1).is_some_and(|verb| verb == VERB || verb == ACTIVATE)
 }
 
-/// Is a node until told to stop.
+/// Is a node until told to stop, or tells one something.
 pub(crate) fn main() -> ExitCode {
     standby_node::cli::main(service)
 }
@@ -364,6 +390,9 @@ impl<H: Hook> ClusteredService for HookedAudit<H> {
 }
 
 const VERB: &str = "run";
+const ACTIVATE: &str = "activate";
+/// Between two dry runs.
+const DRY_RUN_INTERVAL: Duration = Duration::from_millis(20);
 /// A node's default.
 const MEMBER_ID: i32 = 100;
 /// No election is under way: Aeron's code.

@@ -115,6 +115,11 @@ impl Process {
         }
     }
 
+    /// Kills it, and returns at once.
+    pub(crate) fn kill(&mut self) -> Result<(), BenchError> {
+        self.child.kill().map_err(BenchError::io("kill a child"))
+    }
+
     /// Ends it in order; killed when that takes too long.
     pub(crate) fn stop(mut self) -> Result<(), BenchError> {
         self.signal(Signal::Terminate)?;

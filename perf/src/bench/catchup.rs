@@ -12,7 +12,6 @@ use crate::process::{Process, cpu_time};
 use crate::report::{Case, Pairs, Session, Target};
 use consensus_tap::file::cnc::counters::{COMMIT_POSITION, RECORDING_POSITION};
 use standby_node::store::cnc::CncReader;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,16 +80,8 @@ fn catch_up_ours(cluster: &Cluster, end_position: i64) -> Result<CatchUp, BenchE
 }
 
 fn catch_up_theirs(cluster: &Cluster, end_position: i64) -> Result<CatchUp, BenchError> {
-    let aeron_dir = cluster.files().path("backup-driver");
-    let mut command = cluster.files().java("BackupRunner");
-    command
-        .args(["--clean", "--dir", &cluster.files().path("backup"), "--aeron-dir", &aeron_dir])
-        .args(["--consensus-endpoints", &cluster.consensus_endpoint(0)])
-        .args(["--port", &cluster.peer_port().to_string()])
-        .args(BACKUP_FLAGS);
-    let mut backup = Process::spawn("cluster-backup", &command, cluster.files().errors("backup"))?;
-    backup.await_line("started", START_TIMEOUT, |line| line == "backup started")?;
-    let counters = CncReader::open(Path::new(&aeron_dir)).map_err(BenchError::run)?;
+    let (backup, aeron_dir) = cluster.back_up("backup", BACKUP_FLAGS)?;
+    let counters = CncReader::open(&aeron_dir).map_err(BenchError::run)?;
     let caught_up = watch(&backup, end_position, || {
         Ok(counters.find(RECORDING_POSITION, &[]).map_or(-1, |counter| counter.value))
     })?;

@@ -52,6 +52,7 @@ public final class Client implements EgressListener {
     private boolean isSessionLost;
     private ArrayDeque<ReplyLedger.Sent> toResend = new ArrayDeque<>();
     private long lastOfferNs;
+    private long connectedNs;
     private long sendFailingSinceNs;
     private long nextProgressNs;
     private long lastStampNs;
@@ -238,7 +239,8 @@ public final class Client implements EgressListener {
 
     private int poll(final long nowNs) {
         if (isSessionLost || cluster.isClosed() ||
-            (sendFailingSinceNs != 0 && nowNs - sendFailingSinceNs > load.reconnectAfterNs)) {
+            (sendFailingSinceNs != 0 && nowNs - sendFailingSinceNs > load.reconnectAfterNs) ||
+            (load.replyTimeoutNs > 0 && ledger.silenceNs(connectedNs, nowNs) > load.replyTimeoutNs)) {
             reconnect();
         }
         int work = 0;
@@ -305,6 +307,7 @@ public final class Client implements EgressListener {
         isSessionLost = false;
         sendFailingSinceNs = 0;
         lastOfferNs = System.nanoTime();
+        connectedNs = lastOfferNs;
         Out.line("client connected session=" + cluster.clusterSessionId() + " leader=" + cluster.leaderMemberId() +
             " term=" + cluster.leadershipTermId());
     }

@@ -28,6 +28,8 @@ final class LoadFlags {
     final int serviceCount;
     final long drainTimeoutNs;
     final long reconnectAfterNs;
+    /** Without a due reply for so long the session is given up; 0 for never. */
+    final long replyTimeoutNs;
     /** Service messages that one message of command 4 asks of a BurstAudit; 0 for none. */
     final long burst;
 
@@ -51,6 +53,7 @@ final class LoadFlags {
         resends = flags.isSet("resend");
         drainTimeoutNs = TimeUnit.MILLISECONDS.toNanos(flags.size("drain-timeout-ms", 20_000));
         reconnectAfterNs = TimeUnit.MILLISECONDS.toNanos(flags.size("reconnect-after-ms", 15_000));
+        replyTimeoutNs = TimeUnit.MILLISECONDS.toNanos(flags.size("reply-timeout-ms", 0));
         burst = flags.size("burst", 0);
         if (lengthMin < Audit.HEADER_LENGTH || lengthMax < lengthMin) {
             throw new IllegalArgumentException("sizes must satisfy 16 <= --size-min <= --size-max");

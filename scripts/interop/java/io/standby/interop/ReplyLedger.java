@@ -40,6 +40,11 @@ final class ReplyLedger {
         return open.size();
     }
 
+    /** How long no reply has come though one is due, at most since {@code sinceNs}; 0 when none is due. */
+    long silenceNs(final long sinceNs, final long nowNs) {
+        return open.isEmpty() ? 0 : nowNs - Math.max(lastProgressNs, sinceNs);
+    }
+
     int orphanCount() {
         return orphans.size();
     }
