@@ -242,7 +242,7 @@ impl Starting {
                 point: start_point(set.as_ref(), time_unit),
                 snapshot,
                 log_reader: log_reader(log, set.as_ref()),
-                log_recording: log.reader(),
+                log_recording: log.live_reader(),
             };
             let order = ServiceOrder::Load(Box::new(start));
             link.orders.push(order).expect("a service has answered every order before the next");
@@ -263,7 +263,7 @@ impl Starting {
         let module = |_| ModuleStart {
             state: state.clone(),
             log_reader: log_reader(&log, set.as_ref()),
-            log_recording: log.reader(),
+            log_recording: log.live_reader(),
         };
         Started {
             log_position: set.as_ref().map_or(log.start_position(), |set| set.log_position),

@@ -30,7 +30,7 @@ use super::leading::LeadCommand;
 use super::module_follower::{ModuleFollower, ModulePosition};
 use super::receiver::{ReceiverCommand, ReceiverRequest, SealedLog};
 use super::snapshot_control::{SnapshotControl, SnapshotEvent};
-use super::storage::{Asker, FileOwner, StorageJob, StorageReply};
+use super::storage::{Asker, FileOwner, ServedLog, StorageJob, StorageReply};
 use super::syncer::SyncedLog;
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
@@ -290,8 +290,9 @@ impl Conductor {
         let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
         self.starting.begin(&self.history, &place)?;
         self.activation.on_log_opened(writer.recorded_position(), tail_end, self.now_ns);
+        let read_ahead = place.read_ahead();
         self.log = Some(place);
-        self.rings.jobs.push(StorageJob::Serve(Box::new(preparer)));
+        self.rings.jobs.push(StorageJob::Serve(Box::new(ServedLog { preparer, read_ahead })));
         let synced = SyncedLog { syncer, durability, tail_end };
         self.rings.synced_logs.push(Box::new(synced)).expect("a log is opened once");
         if let Some(writer) = self.leadership.take_opened(Box::new(writer)) {

@@ -20,6 +20,7 @@ use crate::store::purge::{Deletions, UnnamedFiles};
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::recording_writer::RecordingWriter;
 use crate::store::segment_preparer::SegmentPreparer;
+use crate::store::segment_views::ReadAhead;
 use crate::store::standby_snapshots::replace_file;
 
 /// A disk that is full now may have room again in a second, not in a millisecond.
@@ -38,8 +39,8 @@ pub enum StorageJob {
         /// What to look up.
         endpoint: HostPort,
     },
-    /// Prepare the segments of the log's recording from now on.
-    Serve(Box<SegmentPreparer>),
+    /// Prepare the segments of the log's recording from now on, and map those that it has ahead of their readers.
+    Serve(Box<ServedLog>),
     /// Open the files of a log that the catalog has.
     OpenLog(Box<PlannedLog>),
     /// Create the first file of a member's snapshot.
@@ -72,6 +73,15 @@ pub enum StorageJob {
         /// What goes then.
         files: Option<UnnamedFiles>,
     },
+}
+
+/// What is done for the log's writer and readers.
+#[derive(Debug)]
+pub struct ServedLog {
+    /// For its writer.
+    pub preparer: SegmentPreparer,
+    /// For its readers.
+    pub read_ahead: Option<ReadAhead>,
 }
 
 /// Whose file is replaced.
@@ -146,7 +156,7 @@ pub enum StorageReply {
 pub struct Storage {
     jobs: Consumer<StorageJob>,
     replies: Backlog<StorageReply>,
-    log: Option<Box<SegmentPreparer>>,
+    log: Option<Box<ServedLog>>,
     /// Sets that are to become durable, oldest first.
     snapshots: VecDeque<Vec<RecordingSyncer>>,
     families: SocketFamilies,
@@ -187,7 +197,7 @@ impl Storage {
                 let address = self.resolve(&endpoint, wants_ipv6, now_ns);
                 self.reply(StorageReply::Resolved { asker, address });
             }
-            StorageJob::Serve(preparer) => self.log = Some(preparer),
+            StorageJob::Serve(log) => self.log = Some(log),
             StorageJob::Replace { owner, path, bytes } => {
                 let replaced = replace_file(&path, &bytes).map_err(|error| error.to_string());
                 self.reply(StorageReply::Replaced { owner, replaced });
@@ -234,7 +244,7 @@ impl Storage {
             return 0;
         }
         let Some(log) = self.log.as_mut() else { return 0 };
-        match log.do_work() {
+        match log.preparer.do_work() {
             Ok(work) => work,
             // The writer, should it come that far, tries for itself and fails for good.
             Err(error) => {
@@ -245,6 +255,17 @@ impl Storage {
                 0
             }
         }
+    }
+
+    fn read_ahead(&mut self, now_ns: u64) -> usize {
+        let Some(read_ahead) = self.log.as_mut().and_then(|log| log.read_ahead.as_mut()) else { return 0 };
+        read_ahead.do_work().unwrap_or_else(|error| {
+            // Its reader meets the same, and says so for good.
+            if let Some(repeated) = self.failures.admit(&error.to_string(), now_ns) {
+                tracing::warn!(%error, repeated, "cannot map a segment of the log ahead of its readers");
+            }
+            0
+        })
     }
 
     /// Makes a part of the oldest set durable.
@@ -290,6 +311,7 @@ impl Agent for Storage {
             self.on_job(job, now_ns);
             work += 1;
         }
+        work += self.read_ahead(now_ns);
         work += self.prepare(now_ns);
         work += self.sync_snapshots();
         work += self.watch_fence(now_ns);

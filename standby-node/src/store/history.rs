@@ -324,7 +324,7 @@ impl History {
     }
 
     fn place(&self, geometry: RecordingGeometry, published: Published) -> RecordingPlace {
-        RecordingPlace { directory: self.archive.clone(), geometry, published, committed: None }
+        RecordingPlace { directory: self.archive.clone(), geometry, published, views: None, committed: None }
     }
 
     fn synced_recording_id(&self) -> Result<Option<i64>, HistoryError> {

@@ -25,6 +25,7 @@ pub mod repair;
 pub mod reseed;
 pub mod segment;
 pub mod segment_preparer;
+pub mod segment_views;
 pub mod snapshot_checksum;
 pub mod snapshot_recording;
 pub mod standby_snapshots;

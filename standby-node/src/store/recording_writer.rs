@@ -18,6 +18,7 @@ use consensus_tap::file::segment::{FRAME_HEADER_LENGTH, FrameHeader, RecordingGe
 use super::recording_reader::RecordingReader;
 use super::segment::{SegmentError, open_whole, remove, segment_bases};
 use super::segment_preparer::SegmentSupply;
+use super::segment_views::SegmentViews;
 use crate::sys::mapped::{MapError, MappedFile, PAGE_LENGTH, Published, SegmentMap};
 
 /// The one writer of a recording. Lives on the receive thread.
@@ -33,6 +34,11 @@ pub struct RecordingWriter {
     room_end: i64,
     segment: SegmentMap,
     supply: Option<SegmentSupply>,
+    /// Whether the next segment was asked for. Not before something is recorded: a node that has just started has its log
+    /// to read again, and better use for its cores.
+    next_is_wanted: bool,
+    /// Readers that share this writer's mapping.
+    views: Option<SegmentViews>,
     recorded: RecordingReader,
     frame_starts: FrameStarts,
     late_segment_count: u64,
@@ -201,9 +207,6 @@ impl RecordingWriter {
         let published = Published::new(position);
         let mut segment = SegmentMap::new(file, base_position, published.clone());
         segment.populate(offset, allocation.length(&geometry, base_position))?;
-        if let Some(supply) = &supply {
-            supply.want(geometry.segment_end(position));
-        }
         let recorded = RecordingReader::new(directory, geometry, published.clone());
         Ok(Self {
             directory: directory.to_owned(),
@@ -215,10 +218,18 @@ impl RecordingWriter {
             room_end: allocation.room_end(&geometry, base_position),
             segment,
             supply,
+            next_is_wanted: false,
+            views: None,
             recorded,
             frame_starts,
             late_segment_count: 0,
         })
+    }
+
+    /// Lets the readers of `views` read through this writer's mapping.
+    pub(super) fn share(&mut self, views: SegmentViews) {
+        views.put(self.segment.view());
+        self.views = Some(views);
     }
 
     /// Position behind the last recorded frame.
@@ -279,6 +290,9 @@ impl RecordingWriter {
         let Some((length, rest)) = frames.split_first_chunk() else {
             return Ok(());
         };
+        if !self.next_is_wanted {
+            self.want_next();
+        }
 
         let confirmed = position < self.tail_end && self.confirms_tail(position, end, frames);
         if !confirmed {
@@ -471,13 +485,23 @@ impl RecordingWriter {
             .next_file(base_position)
             .map_err(|source| RecordError::NextSegment { position: base_position, source })?;
         let next = SegmentMap::new(file, base_position, self.published.clone());
+        if let Some(views) = &self.views {
+            views.put(next.view());
+        }
         let full = std::mem::replace(&mut self.segment, next).into_file();
         self.room_end = self.allocation.room_end(&self.geometry, base_position);
         if let Some(supply) = &mut self.supply {
             supply.retire(full);
-            supply.want(base_position + i64::from(self.geometry.segment_length()));
         }
+        self.want_next();
         Ok(())
+    }
+
+    fn want_next(&mut self) {
+        self.next_is_wanted = true;
+        if let Some(supply) = &self.supply {
+            supply.want(self.segment_end());
+        }
     }
 
     fn next_file(&mut self, base_position: i64) -> Result<MappedFile, SegmentError> {

@@ -9,6 +9,7 @@ use crate::store::durability::DurabilityFile;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::recording_writer::RecordingWriter;
 use crate::store::segment_preparer::{SegmentPreparer, segment_pipeline};
+use crate::store::segment_views::SegmentViews;
 
 /// The log, ready to be extended.
 #[derive(Debug)]
@@ -46,13 +47,16 @@ impl PlannedLog {
     pub fn open(self) -> Result<OpenedLog, HistoryError> {
         let Self { archive, geometry, position, tail_end, mut durability } = self;
         let (supply, preparer) = segment_pipeline(&archive, geometry);
-        let writer = RecordingWriter::open(&archive, geometry, position, tail_end, Some(supply))?;
+        let mut writer = RecordingWriter::open(&archive, geometry, position, tail_end, Some(supply))?;
         let (recording_id, start_position) = (geometry.recording_id(), geometry.start_position());
         let durable_position = durability.position(recording_id, start_position).min(position);
         durability.mark(recording_id, durable_position, position < tail_end)?;
         let syncer = RecordingSyncer::new(&archive, geometry, writer.published(), durable_position);
         let published = writer.published();
-        let place = RecordingPlace { directory: archive, geometry, published, committed: None };
+        let views = SegmentViews::new(archive.clone(), geometry, published.clone());
+        writer.share(views.clone());
+        let place =
+            RecordingPlace { directory: archive, geometry, published, views: Some(views), committed: None };
         Ok(OpenedLog { writer, preparer, syncer, durability, tail_end, place })
     }
 }

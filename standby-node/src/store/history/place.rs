@@ -6,6 +6,7 @@ use consensus_tap::file::segment::RecordingGeometry;
 use consensus_tap::wire::{StreamTerms, TermLength};
 
 use crate::store::recording_reader::RecordingReader;
+use crate::store::segment_views::{ReadAhead, SegmentViews};
 use crate::store::sync_watch::SyncWatch;
 use crate::sys::mapped::Published;
 
@@ -15,6 +16,8 @@ pub struct RecordingPlace {
     pub(super) directory: PathBuf,
     pub(super) geometry: RecordingGeometry,
     pub(super) published: Published,
+    /// Of a log that is being written.
+    pub(super) views: Option<SegmentViews>,
     /// Of a log that this node leads and that counts only as far as it is durable: how far that is, and where the term
     /// began, before which everything counts.
     pub(super) committed: Option<(SyncWatch, i64)>,
@@ -26,9 +29,22 @@ impl RecordingPlace {
         Self { committed: Some((watch, position)), ..self.clone() }
     }
 
-    /// A reader with mappings of its own.
+    /// A reader of what this node follows or leads: it shares the mappings of a log that is being written.
+    pub fn live_reader(&self) -> RecordingReader {
+        match &self.views {
+            Some(views) => RecordingReader::sharing(views.clone(), self.geometry, self.published.clone()),
+            None => self.reader(),
+        }
+    }
+
+    /// A reader with mappings of its own, for whoever may be anywhere in the recording.
     pub fn reader(&self) -> RecordingReader {
         RecordingReader::new(&self.directory, self.geometry, self.published.clone())
+    }
+
+    /// What works ahead of live readers, if there are any.
+    pub fn read_ahead(&self) -> Option<ReadAhead> {
+        self.views.clone().map(ReadAhead::new)
     }
 
     /// How positions map to terms.

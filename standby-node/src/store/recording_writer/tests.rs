@@ -142,6 +142,8 @@ fn the_next_segment_exists_as_soon_as_one_is_full() {
     let directory = tempfile::tempdir().unwrap();
     let (supply, mut preparer) = segment_pipeline(directory.path(), geometry());
     let mut writer = RecordingWriter::create(directory.path(), geometry(), Some(supply)).unwrap();
+    assert_eq!(preparer.do_work().unwrap(), 0, "a node that only reads its log again has no use for it");
+    fill_to(&mut writer, START + 1408, 1408);
     assert_eq!(preparer.do_work().unwrap(), 1);
     assert_eq!(preparer.do_work().unwrap(), 0);
     let prepared = directory.path().join(geometry().prepared_name(SECOND_BASE));
@@ -470,4 +472,25 @@ fn a_reader_on_another_thread_sees_only_whole_frames() {
             at += run.len() as i64;
         }
     });
+}
+
+#[test]
+fn a_reader_at_the_end_of_the_log_reads_through_its_writers_mapping() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = RecordingWriter::create(directory.path(), geometry(), None).unwrap();
+    let published = writer.published();
+    let views = SegmentViews::new(directory.path().to_owned(), geometry(), published.clone());
+    writer.share(views.clone());
+    let mut reader = RecordingReader::sharing(views, geometry(), published);
+    let own = |writer: &RecordingWriter, offset| writer.segment.bytes(offset, 1).as_ptr();
+
+    fill_to(&mut writer, START + 1408, 1408);
+    let read = reader.frames(START, START + 1408).unwrap();
+    assert_eq!(read.as_ptr(), own(&writer, 96));
+    fill_to(&mut writer, SECOND_BASE + 1408, 1408);
+    let read = reader.frames(SECOND_BASE, SECOND_BASE + 1408).unwrap();
+    assert_eq!(read.as_ptr(), own(&writer, 0));
+    let first_segment = read_all(&writer, directory.path());
+    let read = reader.frames(START, SECOND_BASE).unwrap();
+    assert_eq!(read, &first_segment[..read.len()], "what the writer is done with can still be read");
 }

@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
@@ -37,7 +38,8 @@ const REWRITE_LENGTH: usize = 256 * PAGE_LENGTH;
 /// A file and its shared mapping, from its first byte to its last. Sent between threads freely.
 #[derive(Debug)]
 pub struct MappedFile {
-    map: MmapRaw,
+    /// Views of a segment share it.
+    map: Arc<MmapRaw>,
     file: File,
     path: PathBuf,
     access: Access,
@@ -284,7 +286,7 @@ impl MappedFile {
             Access::Sync | Access::Write => options.map_raw(&file),
         };
         let map = map.map_err(|source| io_error("map", path, source))?;
-        Ok(Self { map, file, path: path.to_owned(), access })
+        Ok(Self { map: Arc::new(map), file, path: path.to_owned(), access })
     }
 
     /// End of a range within the mapping.

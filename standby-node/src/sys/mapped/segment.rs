@@ -5,8 +5,12 @@
 //! lend a byte at or above it. So no byte is ever lent and written at once. What is left to the caller, because
 //! no type can hold it, is stated on `Published::new`.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+
+use memmap2::{Advice, MmapRaw};
 
 use super::published::Published;
 use super::{MapError, MappedFile};
@@ -51,6 +55,15 @@ impl SegmentMap {
     /// Gives the mapping back, to unmap it elsewhere.
     pub fn into_file(self) -> MappedFile {
         self.file
+    }
+
+    /// A view of the segment through this very mapping, which lives as long as either of them.
+    pub fn view(&self) -> SegmentView {
+        SegmentView {
+            map: Arc::clone(&self.file.map),
+            base_position: self.base_position,
+            published: self.published.clone(),
+        }
     }
 
     /// Pre-faults the segment from `offset` to `end`.
@@ -159,10 +172,10 @@ impl SegmentMap {
     }
 }
 
-/// A segment file mapped for one reader.
-#[derive(Debug)]
+/// A segment file mapped for reading. Clones share the mapping; the last of them to go unmaps it.
+#[derive(Clone, Debug)]
 pub struct SegmentView {
-    file: MappedFile,
+    map: Arc<MmapRaw>,
     base_position: i64,
     published: Published,
 }
@@ -179,7 +192,7 @@ impl SegmentView {
         published: Published,
     ) -> Result<Self, MapError> {
         let file = MappedFile::open_read_only(path, Some(length))?;
-        Ok(Self { file, base_position, published })
+        Ok(Self { map: file.map, base_position, published })
     }
 
     /// Position of the segment's first byte.
@@ -187,23 +200,50 @@ impl SegmentView {
         self.base_position
     }
 
+    /// Whether this is the only view, and no writer has the mapping.
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.map) == 1
+    }
+
     /// The bytes from position `from` to position `to`.
     ///
     /// # Panics
     /// When the range is not within the segment, or reaches above the published position.
     pub fn bytes(&self, from: i64, to: i64) -> &[u8] {
+        let (offset, length) = self.range(from, to);
+        // SAFETY: `range` proved that the range lies in the mapping.
+        let at = unsafe { self.map.as_ptr().add(offset) };
+        // SAFETY: in bounds as above, and mapped as long as `self` lives. The range lies below the published
+        // position, read with Acquire: the writer's stores to it happened before, and it never stores there again
+        // (`SegmentMap::unpublished`), through whichever mapping. Nobody else writes or shortens the file (see
+        // `Published::new`).
+        unsafe { std::slice::from_raw_parts(at, length) }
+    }
+
+    /// Faults in the pages of a range, so that reading there takes no page fault. Where the kernel cannot (before
+    /// 5.14), the faults are left to the reader.
+    ///
+    /// # Errors
+    /// What the kernel says, if it could not provide a page.
+    ///
+    /// # Panics
+    /// As [`Self::bytes`].
+    pub fn populate(&self, from: i64, to: i64) -> io::Result<()> {
+        let (offset, length) = self.range(from, to);
+        match self.map.advise_range(Advice::PopulateRead, offset, length) {
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Offset and length of a range of what is published of this segment.
+    fn range(&self, from: i64, to: i64) -> (usize, usize) {
         assert!(self.base_position <= from, "{from} lies before the segment");
         assert!(from <= to, "the range {from}..{to} runs backwards");
         assert!(to <= self.published.position(), "{to} is not published yet");
-        let offset = (from - self.base_position) as usize;
-        let length = (to - from) as usize;
-        let _ = self.file.checked_end(offset, length);
-        // SAFETY: `checked_end` proved that the range lies in the mapping.
-        let at = unsafe { self.file.map.as_ptr().add(offset) };
-        // SAFETY: in bounds as above, and mapped as long as `self` lives. The range lies below the published
-        // position, read with Acquire: the writer's stores to it happened before, and it never stores there again
-        // (`SegmentMap::unpublished`). Nobody else writes or shortens the file (see `Published::new`).
-        unsafe { std::slice::from_raw_parts(at, length) }
+        let end = (to - self.base_position) as usize;
+        assert!(end <= self.map.len(), "{to} lies behind the segment of {} bytes", self.map.len());
+        ((from - self.base_position) as usize, (to - from) as usize)
     }
 }
 
@@ -228,6 +268,20 @@ mod tests {
         map.publish(65536 + 32);
         assert_eq!(&view.bytes(65536, 65536 + 9), b"\x02\x01\0\0frame");
         assert_eq!(map.bytes(0, 9), b"\x02\x01\0\0frame");
+    }
+
+    #[test]
+    fn a_view_of_the_writers_mapping_outlives_the_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut map, _other) = pair(directory.path());
+        let view = map.view();
+        map.copy_in(0, b"frame");
+        map.publish(65536 + 32);
+        assert!(!view.is_alone());
+        drop(map);
+        assert!(view.is_alone());
+        view.populate(65536, 65536 + 32).unwrap();
+        assert_eq!(&view.bytes(65536, 65536 + 5), b"frame");
     }
 
     #[test]
