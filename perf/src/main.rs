@@ -13,6 +13,7 @@ mod java;
 #[cfg(test)]
 mod leading;
 mod load;
+mod message_counter;
 mod node;
 mod process;
 mod report;

@@ -5,6 +5,7 @@
 
 use crate::cluster::{Cluster, Workplace, await_some, toggle};
 use crate::error::BenchError;
+use crate::message_counter::MessageCounter;
 use crate::process::Process;
 use consensus_tap::file::cnc::counters::{
     APPLIED_POSITION, COMMIT_POSITION, ELECTION_STATE, RECORDED_POSITION, SNAPSHOT_POSITION,
@@ -278,10 +279,14 @@ fn service(name: &str, config: &NodeConfig) -> Result<Box<dyn ClusteredService>,
         Audit::new(monotonic_ns).with_ballast(config.audit_ballast).map_err(|error| error.to_string())?;
     match name {
         "audit" => Ok(Box::new(audit)),
+        MESSAGE_COUNTER => Ok(Box::new(MessageCounter::default())),
         SLEEPING_AUDIT => Ok(Box::new(HookedAudit::new(audit, |_: &[u8]| thread::sleep(SLEEP)))),
         other => Err(format!("there is no service \"{other}\" here")),
     }
 }
+
+/// Name of the service that counts messages and does nothing else.
+pub(crate) const MESSAGE_COUNTER: &str = "message-counter";
 
 /// Name of the service that sleeps for a millisecond with every message.
 pub(crate) const SLEEPING_AUDIT: &str = "sleeping-audit";

@@ -9,7 +9,7 @@
 
 use crate::cluster::{Cluster, await_some};
 use crate::error::BenchError;
-use crate::node::{Node, applied_position, await_snapshot};
+use crate::node::{MESSAGE_COUNTER, Node, applied_position, await_snapshot};
 use crate::report::{Case, Pairs, Session, Target};
 use consensus_tap::file::cnc::counters::COMMIT_POSITION;
 use std::thread;
@@ -17,17 +17,37 @@ use std::time::{Duration, Instant};
 
 const TIME: Case =
     Case { bench: "restart", case: "time", unit: "s", peer: "java-member", target: Target::AtMost(0.33) };
+/// What a service costs that reads every byte, by the same work in both languages.
+const TIME_AUDIT: Case = Case { case: "time_audit", target: Target::None, ..TIME };
 
-/// Runs the case.
+/// Runs the cases.
 pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
+    run_with(session, &TIME, COUNTING)?;
+    run_with(session, &TIME_AUDIT, AUDIT)
+}
+
+fn run_with(session: &mut Session, case: &Case, service: Service) -> Result<(), BenchError> {
     let length = if session.is_quick() { LOG_LENGTH_QUICK } else { LOG_LENGTH };
-    let mut cluster = Cluster::start(1, MEMBER_FLAGS)?;
-    let log = record_log(&cluster, length)?;
+    let mut cluster = Cluster::start(1, &[MEMBER_FLAGS, service.member_flags].concat())?;
+    let log = record_log(&cluster, service, length)?;
     let mut pairs = Pairs::default();
     for _ in 0..session.pair_count() {
-        pairs.push(restart_node(&cluster, log)?, restart_member(&mut cluster, log)?);
+        pairs.push(restart_node(&cluster, service, log)?, restart_member(&mut cluster, log)?);
     }
-    session.report(&TIME, &pairs)
+    session.report(case, &pairs)
+}
+
+/// The same service on either side.
+#[derive(Clone, Copy, Debug)]
+struct Service {
+    node_name: &'static str,
+    member_flags: &'static [&'static str],
+}
+
+impl Service {
+    fn start(self, cluster: &Cluster) -> Result<Node, BenchError> {
+        Node::start(cluster, DIRECTORY, &[NODE_FLAGS, &["--service", self.node_name]].concat())
+    }
 }
 
 /// What is replayed.
@@ -38,9 +58,9 @@ struct Log {
 }
 
 /// Has both take a snapshot and record a log behind it.
-fn record_log(cluster: &Cluster, length: i64) -> Result<Log, BenchError> {
+fn record_log(cluster: &Cluster, service: Service, length: i64) -> Result<Log, BenchError> {
     let mut client = cluster.client(CLIENT_FLAGS)?;
-    let node = Node::start(cluster, DIRECTORY, NODE_FLAGS)?;
+    let node = service.start(cluster)?;
     client.send(MESSAGES_BEFORE_SNAPSHOT, 0)?;
     cluster.toggle(SNAPSHOT)?;
     let snapshot_position = await_snapshot(&node.counters()?, -1, START_TIMEOUT)?;
@@ -57,9 +77,9 @@ fn record_log(cluster: &Cluster, length: i64) -> Result<Log, BenchError> {
     Ok(Log { snapshot_position, end_position })
 }
 
-fn restart_node(cluster: &Cluster, log: Log) -> Result<f64, BenchError> {
+fn restart_node(cluster: &Cluster, service: Service, log: Log) -> Result<f64, BenchError> {
     cluster.files().remove(&format!("{DIRECTORY}/aeron"))?;
-    let node = Node::start(cluster, DIRECTORY, NODE_FLAGS)?;
+    let node = service.start(cluster)?;
     let counters = node.counters()?;
     let time = watch(log, || Ok(applied_position(&counters)))?;
     node.into_process().stop()?;
@@ -89,6 +109,8 @@ fn watch(log: Log, mut position: impl FnMut() -> Result<i64, BenchError>) -> Res
     Ok(begun.elapsed().as_secs_f64())
 }
 
+const COUNTING: Service = Service { node_name: MESSAGE_COUNTER, member_flags: &["--counting-service"] };
+const AUDIT: Service = Service { node_name: "audit", member_flags: &[] };
 /// Aeron's own lengths of terms and segments.
 const MEMBER_FLAGS: &[&str] = &["--term-length", "64m", "--segment-length", "128m"];
 const CLIENT_FLAGS: &[&str] = &["--size-min", "64", "--size-max", "256", "--window", "4096"];

@@ -28,7 +28,8 @@ class Audit implements ClusteredService {
     protected Cluster cluster;
     protected int serviceId;
 
-    private final AuditState state;
+    protected final AuditState state;
+
     private final LagHistogram lag;
     private final UnsafeBuffer reply = new UnsafeBuffer(new byte[REPLY_LENGTH]);
     private UnsafeBuffer outgoing = new UnsafeBuffer(new byte[1024]);
@@ -165,7 +166,7 @@ class Audit implements ClusteredService {
         }
     }
 
-    private void reply(
+    protected final void reply(
         final ClientSession session, final DirectBuffer buffer, final int offset, final int length) {
         reply.setMemory(0, HEADER_LENGTH, (byte)0);
         reply.putBytes(0, buffer, offset, Math.min(length, HEADER_LENGTH));

@@ -184,8 +184,7 @@ public final class Member {
         if (flags.obeysLagCommands && serviceId == 0) {
             LagCommands.serve(lag);
         }
-        final Audit service =
-            flags.isBurst ? new BurstAudit(flags.ballastLength, lag) : new Audit(flags.ballastLength, lag);
+        final Audit service = service(lag);
         service.delaySnapshots(flags.snapshotDelayNs);
         return new ClusteredServiceContainer.Context()
             .aeronDirectoryName(flags.aeronDir)
@@ -197,6 +196,13 @@ public final class Member {
             // The consensus module ends the member: it still has to tell the others after its services are done.
             .terminationHook(() -> Out.line("member id=" + flags.memberId + " service=" + serviceId + " terminated"))
             .errorHandler(errorHandler);
+    }
+
+    private Audit service(final LagHistogram lag) {
+        if (flags.isCounting) {
+            return new CountingAudit();
+        }
+        return flags.isBurst ? new BurstAudit(flags.ballastLength, lag) : new Audit(flags.ballastLength, lag);
     }
 
     private AeronArchive.Context localArchive() {

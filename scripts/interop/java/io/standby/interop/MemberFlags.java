@@ -19,6 +19,7 @@ final class MemberFlags {
     final int serviceCount;
     final int ballastLength;
     final boolean isBurst;
+    final boolean isCounting;
     final boolean recordsLag;
     /** How much longer every service takes over a snapshot. */
     final long snapshotDelayNs;
@@ -55,6 +56,7 @@ final class MemberFlags {
         serviceCount = flags.integer("services", 1);
         ballastLength = flags.integer("ballast", 0);
         isBurst = flags.isSet("burst-service");
+        isCounting = flags.isSet("counting-service");
         obeysLagCommands = flags.isSet("lag-commands");
         recordsLag = flags.isSet("lag") || obeysLagCommands;
         snapshotDelayNs = TimeUnit.MILLISECONDS.toNanos(flags.size("snapshot-delay-ms", 0));
