@@ -4,6 +4,7 @@
 mod activation;
 mod downstream;
 mod leading;
+mod node_control;
 mod operator;
 mod purging;
 
@@ -361,6 +362,7 @@ impl Conductor {
             replica.push(start).expect("a replica is started once");
         }
         self.snapshots.start(&self.history, log_position, self.now_ns);
+        self.accept_node_control();
         self.downstream.on_started(&self.history.snapshot_sets(self.starting.service_count()));
         self.retention.start(log_position, self.rings.replica_module.is_some());
     }
@@ -629,6 +631,7 @@ impl Agent for Conductor {
         work += self.follow()?;
         work += self.transit()?;
         work += self.lead_on()?;
+        work += self.serve_node_control()?;
         self.enter_snapshots();
         self.query_snapshots();
         let log_end = self.log.as_ref().map_or(0, RecordingPlace::end_position);

@@ -14,6 +14,8 @@ pub struct RoleGauges {
     role: Counter,
     /// What `ClusterControl` sets.
     pub toggle: Counter,
+    /// What `NodeControl` sets, whatever the role.
+    pub node_toggle: Counter,
     election_state: Counter,
     election_count: Counter,
     leadership_term_id: Counter,
@@ -76,6 +78,7 @@ impl RoleGauges {
             module_state: cluster(kind::CONSENSUS_MODULE_STATE, "Consensus Module state", 0)?,
             role: cluster(kind::NODE_ROLE, "Cluster node role", 0)?,
             toggle: cluster(kind::CLUSTER_CONTROL_TOGGLE, "Cluster control toggle", kind::TOGGLE_INACTIVE)?,
+            node_toggle: cluster(kind::NODE_CONTROL_TOGGLE, "Node control toggle", kind::TOGGLE_INACTIVE)?,
             election_state: cluster(kind::ELECTION_STATE, "Cluster election state", 0)?,
             election_count: cluster(kind::ELECTION_COUNT, "Cluster election count", 0)?,
             leadership_term_id,
@@ -99,9 +102,10 @@ impl RoleGauges {
         self.module_state.set_ordered(state as i64);
     }
 
-    /// The node ends: nobody may set the toggle.
+    /// The node ends: nobody may set the toggles.
     pub fn show_closed(&self) {
         self.toggle.set_ordered(kind::TOGGLE_INACTIVE);
+        self.node_toggle.set_ordered(kind::TOGGLE_INACTIVE);
         self.show_state(ModuleState::Closed);
     }
 }

@@ -118,6 +118,11 @@ pub const CONTROL_ABORT: i64 = 6;
 /// Value of [`CLUSTER_CONTROL_TOGGLE`]: have standbys take a snapshot.
 pub const CONTROL_STANDBY_SNAPSHOT: i64 = 7;
 
+/// Value of [`NODE_CONTROL_TOGGLE`]: fetch the newest snapshot that a standby announced.
+pub const NODE_REPLICATE_STANDBY_SNAPSHOT: i64 = 2;
+/// Value of [`NODE_CONTROL_TOGGLE`]: mark snapshots as invalid whose recordings are not there.
+pub const NODE_VALIDATE_RECORDING_LOG: i64 = 3;
+
 /// A kind of counter: its type id, its name in labels, and what its value counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CounterKind {

@@ -215,8 +215,13 @@ impl History {
     }
 
     /// Marks sets as none to start from that name recordings which the archive does not have. A set that was given up
-    /// comes back so: its recordings were withdrawn on the disk, and a power cut undid that of its rows.
-    pub(super) fn withdraw_lost_sets(&mut self) -> Result<(), HistoryError> {
+    /// comes back so: its recordings were withdrawn on the disk, and a power cut undid that of its rows. Returns how many
+    /// there were.
+    ///
+    /// # Errors
+    /// [`HistoryError::Store`].
+    pub fn withdraw_lost_sets(&mut self) -> Result<usize, HistoryError> {
+        let mut withdrawn_count = 0;
         for set in self.snapshot_sets_as_found() {
             let lost =
                 recordings_of(&set).find(|recording_id| self.catalog.descriptor(*recording_id).is_none());
@@ -228,9 +233,10 @@ impl History {
                     "a snapshot set names a recording that is not here"
                 );
                 self.recording_log.withdraw_snapshot_set(&set)?;
+                withdrawn_count += 1;
             }
         }
-        Ok(())
+        Ok(withdrawn_count)
     }
 
     /// Where a leadership term begins in the log, if it has its row.
