@@ -1,7 +1,7 @@
 //! Makes the log durable, on a thread that waits for nothing but the disk.
 //!
-//! Between two syncs it sleeps, or until somebody wakes it who waits for one: then all that was recorded meanwhile
-//! becomes durable at once.
+//! Between two syncs it sleeps, or until somebody wakes it who waits for one: then all that was recorded
+//! meanwhile becomes durable at once.
 
 use std::time::Duration;
 
@@ -37,6 +37,11 @@ impl SyncedLog {
         })
     }
 
+    /// Two syncs, and neither can be left out. Without the first the mark would vouch for what is not there.
+    /// Without the second a power cut would take the mark back though the data is there: frames carry no
+    /// checksum, so behind the mark a page of old bytes looks like one that was written, and the next start
+    /// believes none of them but what a source sends again. Who leads has no source: it would lose what it
+    /// had promised to clients. One sync would do if a mark bore a checksum of what it vouches for.
     fn try_sync(&mut self) -> Result<i64, String> {
         let position = self.syncer.sync().map_err(|error| error.to_string())?;
         let recording_id = self.syncer.recording_id();
@@ -61,8 +66,8 @@ pub struct Syncer {
 }
 
 impl Syncer {
-    /// An agent that syncs the log it is given every `interval`, or at once with `None`, and shows how far it is by
-    /// `watch` and `durable_position`. It tells one failure, and syncs nothing any more.
+    /// An agent that syncs the log it is given every `interval`, or at once with `None`, and shows how far it
+    /// is by `watch` and `durable_position`. It tells one failure, and syncs nothing any more.
     pub fn new(
         logs: Consumer<Box<SyncedLog>>,
         failures: Producer<String>,
