@@ -1,6 +1,6 @@
-//! What bad clients do to good ones: nothing. A node that leads answers two clients at a steady rate, while others beside
-//! them do what they should not. The good ones lose no reply and wait hardly longer than without; counters and the
-//! error log say what happened; and the node's memory stays where it was.
+//! What bad clients do to good ones: nothing. A node that leads answers two clients at a steady rate, while
+//! others beside them do what they should not. The good ones lose no reply and wait hardly longer than
+//! without; counters and the error log say what happened; and the node's memory stays where it was.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,8 @@ mod support;
 
 /// So much longer a good client may wait for a reply than without the others.
 const GAP_GROWTH_MAX: Duration = Duration::from_millis(200);
-/// So much more memory the node may hold than before; all bounds of what clients can make it keep add up to less.
+/// So much more memory the node may hold than before; all bounds of what clients can make it keep add up to
+/// less.
 const MEMORY_GROWTH_MAX_KIB: u64 = 64 * 1024;
 /// So often the good ones may seem to suffer, until it is no chance.
 const ATTACK_COUNT_MAX: usize = 3;
@@ -74,8 +75,8 @@ impl Scene {
         self.take_gap()
     }
 
-    /// Does something bad for a while, and again if the good clients had to wait: a machine that was busy with something
-    /// else is not so each time.
+    /// Does something bad for a while, and again if the good clients had to wait: a machine that was busy
+    /// with something else is not so each time.
     fn attack(&self, mut what: impl FnMut(u64)) {
         let mut index = 0;
         self.attack_with(|| {
@@ -303,7 +304,8 @@ fn clients_that_vanish() {
             client.connect().expect("a session");
             (0..20).for_each(|number| assert!(client.offer(&message(0, number + 1, 64))));
             client.poll();
-            // The socket of every other one is closed, and the host says so; the others just say nothing any more.
+            // The socket of every other one is closed, and the host says so; the others just say nothing any
+            // more.
             if count % 2 == 0 {
                 kept.push(client);
             }

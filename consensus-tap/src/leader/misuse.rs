@@ -1,5 +1,5 @@
-//! What clients do wrong: in words for operators, while counters say how much of it there is; and that those who are
-//! gone without leave keep nobody out.
+//! What clients do wrong: in words for operators, while counters say how much of it there is; and that those
+//! who are gone without leave keep nobody out.
 
 use super::Leader;
 use super::ingress::Offence;
@@ -38,8 +38,8 @@ impl Watched {
 }
 
 impl Leader {
-    /// Where clients find no more room, those that have no session and fell silent make it, long before they would
-    /// time out.
+    /// Where clients find no more room, those that have no session and fell silent make it, long before they
+    /// would time out.
     pub(super) fn make_room(&mut self, now_ns: u64) {
         let without_room = self.endpoint.counters().setups_over_limit;
         if without_room == self.misuse.setups_without_room {

@@ -1,4 +1,5 @@
-//! The log in a node's directory, and what `audit` must have made of it: computed here once more from its bytes.
+//! The log in a node's directory, and what `audit` must have made of it: computed here once more from its
+//! bytes.
 
 use std::collections::HashMap;
 use std::fs::File;

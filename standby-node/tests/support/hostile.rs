@@ -152,8 +152,8 @@ impl RawPublisher {
         }
     }
 
-    /// Offers the first fragment of a message, or another one; never the last. False when the leader takes no more
-    /// now.
+    /// Offers the first fragment of a message, or another one; never the last. False when the leader takes no
+    /// more now.
     pub(crate) fn offer_fragment(&mut self, is_first: bool, term_length: i32) -> bool {
         const PAYLOAD_LENGTH: usize = 1_024;
         let header = DataHeader {

@@ -1,4 +1,5 @@
-//! A client that sends at a steady rate, on a thread of its own, and keeps account of what came of each message.
+//! A client that sends at a steady rate, on a thread of its own, and keeps account of what came of each
+//! message.
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
