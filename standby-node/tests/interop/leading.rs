@@ -28,14 +28,14 @@ const SUSPENDED: i64 = 2;
 const NEUTRAL: i64 = 1;
 
 /// A node that leads a cluster of its own.
-struct Active {
-    node: Standby,
+pub(crate) struct Active {
+    pub(crate) node: Standby,
     ports: Ports,
     scratch: Arc<Scratch>,
 }
 
 impl Active {
-    fn start(test: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start(test: &str, flags: &[&str]) -> Self {
         let scratch = Arc::new(Scratch::new(test));
         let ports = Ports::allocate(1);
         let port = ports.base().to_string();
@@ -46,7 +46,21 @@ impl Active {
         Self { node, ports, scratch }
     }
 
-    fn client(&self, flags: &[&str]) -> Client {
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Where clients send, as an address.
+    pub(crate) fn ingress_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.port(2))
+    }
+
+    /// Where others ask it for its log.
+    pub(crate) fn archive_endpoint(&self) -> String {
+        format!("localhost:{}", self.ports.port(1))
+    }
+
+    pub(crate) fn client(&self, flags: &[&str]) -> Client {
         let config = ClientConfig {
             aeron_version: java::AERON_VERSION.to_owned(),
             ingress_endpoints: format!("100=localhost:{}", self.ports.port(2)),
@@ -197,6 +211,8 @@ fn an_aborted_node_starts_again_with_its_sessions_and_its_client_goes_on() {
     client.send(500, 2_000.0, MINUTE).expect_all_replied();
     active.control("ABORT");
     active.await_end();
+    let rows = active.node.verb("recording-log", &["--json"]);
+    assert!(rows.contains("TERM") && !rows.contains("SNAPSHOT"), "an abort takes no snapshot: {rows}");
     active.node.restart();
     active.node.await_status("leading again", MINUTE, |status| {
         status["role"] == "LEADER" && status["leadership_term_id"] == 1

@@ -12,8 +12,13 @@ mod failures;
 mod following;
 mod forks;
 mod full_disk;
+/// The same as on a node without Java.
+#[path = "../support/hostile.rs"]
+mod hostile;
+mod hostile_clients;
 mod joining;
 mod kills;
+mod leader_tools;
 mod leading;
 mod loss;
 mod module_state;
