@@ -239,7 +239,7 @@ fn is_long() -> bool {
 #[test]
 fn a_node_that_meets_fault_after_fault_records_the_whole_log() {
     let first = first_seed();
-    let count = if is_long() { 20_000 } else { 200 };
+    let count = if is_long() { 5_000 } else { 200 };
     for seed in first..first + count {
         run(seed, Duties::Following, Faults::Random);
     }
@@ -248,7 +248,7 @@ fn a_node_that_meets_fault_after_fault_records_the_whole_log() {
 #[test]
 fn a_standby_that_snapshots_purges_announces_and_is_reseeded_restarts_to_a_right_state() {
     let first = first_seed();
-    let count = if is_long() { 10_000 } else { 100 };
+    let count = if is_long() { 5_000 } else { 100 };
     for seed in first..first + count {
         run(seed, Duties::All, Faults::Random);
     }
@@ -292,7 +292,7 @@ fn parts_of_lost_catalog_records_are_no_records_behind_later_ones() {
 
 #[test]
 fn every_operation_may_fail_or_be_the_last_before_a_power_cut() {
-    let (seeds, step) = if is_long() { (0..60, 1) } else { (0..4, 7) };
+    let (seeds, step) = if is_long() { (0..12, 1) } else { (0..4, 7) };
     for seed in seeds {
         // In the short run every seventh, from another one on with each seed.
         every_fault(seed, Duties::Following, seed, step);
@@ -301,7 +301,7 @@ fn every_operation_may_fail_or_be_the_last_before_a_power_cut() {
 
 #[test]
 fn every_operation_of_a_standbys_duties_may_fail_or_be_the_last_before_a_power_cut() {
-    let (seeds, step) = if is_long() { (0..40, 1) } else { (0..4, 41) };
+    let (seeds, step) = if is_long() { (0..8, 3) } else { (0..4, 41) };
     for seed in seeds {
         every_fault(seed, Duties::All, seed * 10, step);
     }
