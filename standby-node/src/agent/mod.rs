@@ -10,6 +10,7 @@ mod fetched_snapshots;
 pub mod idle;
 pub mod leading;
 pub mod log_ring;
+mod lookups;
 pub mod module_follower;
 pub mod receiver;
 pub mod replica_module;

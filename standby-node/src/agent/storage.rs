@@ -1,8 +1,8 @@
-//! Whatever may block and must not block anybody else: names to look up, recordings to open, segments to prepare,
-//! snapshots to sync, deletions.
+//! Whatever may block and must not block anybody else: recordings to open, segments to prepare, snapshots to sync,
+//! deletions. Names are looked up by threads of their own, which it starts.
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use consensus_tap::channel::HostPort;
@@ -12,6 +12,7 @@ use rtrb::{Consumer, Producer};
 
 use super::backlog::Backlog;
 use super::fence::{Fence, FenceOrder};
+use super::lookups::Lookups;
 use super::throttle::Throttle;
 use super::{Agent, AgentError};
 use crate::store::ControlFileSync;
@@ -104,6 +105,13 @@ pub enum Asker {
     Leader(LookupToken),
 }
 
+impl Asker {
+    /// Whether both are questions of one agent.
+    pub(super) fn is_same_agent(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+}
+
 /// Which addresses each socket can send to: one family only.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SocketFamilies {
@@ -160,6 +168,7 @@ pub struct Storage {
     /// Sets that are to become durable, oldest first.
     snapshots: VecDeque<Vec<RecordingSyncer>>,
     families: SocketFamilies,
+    lookups: Lookups,
     /// The hook that runs.
     fence: Option<Fence>,
     /// When a next segment that could not be prepared is tried again.
@@ -180,6 +189,7 @@ impl Storage {
             log: None,
             snapshots: VecDeque::new(),
             families,
+            lookups: Lookups::new(),
             fence: None,
             prepare_due_ns: 0,
             failures: Throttle::default(),
@@ -194,8 +204,7 @@ impl Storage {
                     Asker::Archive(_) => self.families.archive_is_ipv6,
                     Asker::Leader(_) => self.families.ingress_is_ipv6,
                 };
-                let address = self.resolve(&endpoint, wants_ipv6, now_ns);
-                self.reply(StorageReply::Resolved { asker, address });
+                self.lookups.ask(asker, endpoint, wants_ipv6);
             }
             StorageJob::Serve(log) => self.log = Some(log),
             StorageJob::Replace { owner, path, bytes } => {
@@ -225,18 +234,13 @@ impl Storage {
         }
     }
 
-    fn resolve(&mut self, endpoint: &HostPort, wants_ipv6: bool, now_ns: u64) -> Option<SocketAddr> {
-        let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
-        match looked_up {
-            Ok(mut addresses) => addresses.find(|address| address.is_ipv6() == wants_ipv6),
-            Err(error) => {
-                let text = format!("{endpoint}: {error}");
-                if let Some(repeated) = self.failures.admit(&text, now_ns) {
-                    tracing::warn!(%endpoint, %error, repeated, "cannot look up");
-                }
-                None
-            }
+    fn answer_lookups(&mut self, now_ns: u64) -> usize {
+        let mut answered = 0;
+        while let Some((asker, address)) = self.lookups.poll(now_ns) {
+            self.reply(StorageReply::Resolved { asker, address });
+            answered += 1;
         }
+        answered
     }
 
     fn prepare(&mut self, now_ns: u64) -> usize {
@@ -312,6 +316,7 @@ impl Agent for Storage {
             work += 1;
         }
         work += self.read_ahead(now_ns);
+        work += self.answer_lookups(now_ns);
         work += self.prepare(now_ns);
         work += self.sync_snapshots();
         work += self.watch_fence(now_ns);
