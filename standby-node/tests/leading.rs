@@ -10,6 +10,8 @@ use standby_node::cluster_client::{ClusterClient, Credentials, OfferError, confi
 
 use crate::support::node::{Node, NodeFlags, Output, TIMEOUT, closed_port, path, run};
 
+#[path = "leading/left_behind.rs"]
+mod left_behind;
 mod support;
 
 /// Bytes of an `audit`'s reply: the message's first 16, its hash, its count.

@@ -219,12 +219,14 @@ impl<S: ClusteredService> ServiceAgent<S> {
     /// buffers, both wait; the service goes on.
     fn publish(&mut self) {
         let Some(reading) = &self.reading else { return };
-        let position = reading.reader.applied_position();
+        let (position, read_position) = (reading.reader.applied_position(), reading.reader.position());
         let driver = &mut self.driver;
         let has_emissions = !driver.emissions().is_empty();
         let emissions = &mut self.links.emissions;
         if emissions.send(has_emissions, |buffer| driver.swap_emissions(buffer)) {
-            emissions.publish(position);
+            // Nothing is emitted within a message: whoever may go on to its first half can come to the end of a log that
+            // stops there.
+            emissions.publish(read_position);
         }
         if let Some(gauges) = &self.links.gauges {
             gauges.applied_position.set_ordered(position);
