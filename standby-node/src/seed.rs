@@ -92,6 +92,12 @@ pub enum SeedError {
         /// The directory.
         path: PathBuf,
     },
+    /// Two members would share a directory.
+    #[error("{}: is named twice; each member has a directory of its own", path.display())]
+    SameDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A member and the standby would bear one id.
     #[error("--member-id {0} is the standby's own; name the id of the member that lost its disk")]
     OwnMemberId(i32),
@@ -146,12 +152,7 @@ pub fn hand_over(
     services: Option<usize>,
     now_ms: i64,
 ) -> Result<Vec<SeedReport>, SeedError> {
-    for (member_id, out) in members {
-        if *member_id < 0 {
-            return Err(SeedError::BadMemberId(*member_id));
-        }
-        prepare(out)?;
-    }
+    check_members(members)?;
     let source = Source::open(files, services, now_ms)?;
     let mut reports = Vec::new();
     for (member_id, out) in members {
@@ -167,6 +168,30 @@ pub fn hand_over(
         }
     }
     Ok(reports)
+}
+
+/// Whether [`hand_over`] can write for these members: ids and directories, which are made. A node that leads is asked
+/// to end only after that.
+///
+/// # Errors
+/// [`SeedError`]; then each directory is as it was, or new and empty.
+pub fn check_members(members: &[(i32, PathBuf)]) -> Result<(), SeedError> {
+    for (member_id, out) in members {
+        if *member_id < 0 {
+            return Err(SeedError::BadMemberId(*member_id));
+        }
+        is_new(out)?;
+    }
+    let mut found = Vec::with_capacity(members.len());
+    for (_, out) in members {
+        prepare(out)?;
+        let path = out.canonicalize().map_err(io(out, "find it"))?;
+        if found.contains(&path) {
+            return Err(SeedError::SameDirectory { path: out.clone() });
+        }
+        found.push(path);
+    }
+    Ok(())
 }
 
 /// Removes what was written, so that the directory is empty again.
@@ -449,12 +474,17 @@ fn copy(
 }
 
 fn prepare(out: &Path) -> Result<(), SeedError> {
+    if is_new(out)? { create_directory(out) } else { Ok(()) }
+}
+
+/// Whether there is nothing of that name yet: an empty directory is as good, anything else is an error.
+fn is_new(out: &Path) -> Result<bool, SeedError> {
     match std::fs::read_dir(out) {
         Ok(mut entries) => match entries.next() {
-            None => Ok(()),
+            None => Ok(false),
             Some(_) => Err(SeedError::NotEmpty { path: out.to_owned() }),
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => create_directory(out),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(io(out, "list it")(error)),
     }
 }

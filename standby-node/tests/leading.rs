@@ -281,6 +281,14 @@ fn a_cluster_is_handed_over_whole_and_the_node_has_ended() {
     assert!(wrong.code == Some(1) && wrong.stderr.contains("name as many of both"), "{wrong:?}");
     let twice = verb("hand-over", &node, &["--out", &out.join(","), "--member-ids", "0,1,0"]);
     assert!(twice.code == Some(1) && twice.stderr.contains("names 0 twice"), "{twice:?}");
+    // An old member's files are in the way of the last one.
+    let old = path(&temp.path().join("old")).to_owned();
+    std::fs::create_dir_all(temp.path().join("old/archive")).expect("a directory");
+    let mixed = verb("hand-over", &node, &["--out", &[out[0].clone(), old].join(",")]);
+    assert!(mixed.code == Some(1) && mixed.stderr.contains("old: is not empty"), "{mixed:?}");
+    assert!(!temp.path().join("a").exists(), "nothing is begun for the others");
+    let one = verb("hand-over", &node, &["--out", &[out[0].clone(), format!("{}/.", out[0])].join(",")]);
+    assert!(one.code == Some(1) && one.stderr.contains("is named twice"), "{one:?}");
     assert!(node.is_running(), "what is refused ends nothing");
 
     let handed = verb("hand-over", &node, &["--json", "--wait", "30", "--out", &out.join(",")]);

@@ -10,7 +10,7 @@ use consensus_tap::file::activation::{Activation, ActivationPhase, ActivationRec
 
 use super::control::{ControlRequest, LeadingNode};
 use super::output::{files, print, print_json, stopped};
-use crate::seed::SeedReport;
+use crate::seed::{self, SeedReport};
 use crate::store::activation_record;
 use crate::store::directory::NodeDirectory;
 use crate::sys::clock;
@@ -45,6 +45,8 @@ pub(super) fn hand_over(args: &HandOverArgs) -> Result<ExitCode, String> {
     let wait = Duration::try_from_secs_f64(args.wait).map_err(|error| format!("--wait: {error}"))?;
     let members = members(args)?;
     files(&args.dir)?;
+    // The node does not end for directories that cannot be written.
+    seed::check_members(&members).map_err(|error| error.to_string())?;
     // Beside a node that runs the log would go on behind what is handed over.
     let directory = match stopped(&args.dir) {
         Ok(directory) => directory,
@@ -57,7 +59,7 @@ pub(super) fn hand_over(args: &HandOverArgs) -> Result<ExitCode, String> {
             stopped(&args.dir)?
         }
     };
-    let reports = crate::seed::hand_over(&files(&args.dir)?, &members, args.services, clock::epoch_ms())
+    let reports = seed::hand_over(&files(&args.dir)?, &members, args.services, clock::epoch_ms())
         .map_err(|error| error.to_string())?;
     give_up_leading(&directory, &reports)?;
     drop(directory);
