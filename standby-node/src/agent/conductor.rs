@@ -417,6 +417,10 @@ impl Conductor {
             // Following has ended meanwhile: the next start finds the log.
             StorageReply::LogOpened(Ok(_)) if self.failed => {}
             StorageReply::LogOpened(Ok(log)) => self.open_log(*log)?,
+            // Who follows stands still and says so; the receiver of who leads has nothing more to say.
+            StorageReply::LogOpened(Err(reason)) if self.leads_at_start() => {
+                return Err(format!("bootstrap: the log cannot be opened: {reason}").into());
+            }
             StorageReply::LogOpened(Err(reason)) => self.fail(reason),
             StorageReply::SnapshotOpened { index, row, opened } => {
                 self.on_snapshot_opened(index, row, opened);
