@@ -80,6 +80,11 @@ impl AddressParser {
         Self { bytes: [0; ADDRESS_LENGTH_MAX], length: 0, address: None }
     }
 
+    /// What the last call gave.
+    pub fn last(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
     /// As [`parse_address`].
     pub fn parse(&mut self, bytes: &[u8]) -> Option<SocketAddr> {
         if self.length != 0 && bytes == &self.bytes[..self.length] {

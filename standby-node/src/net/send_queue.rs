@@ -115,6 +115,11 @@ impl SendQueue {
         &self.runs[message.run].address
     }
 
+    /// Whom `message` goes to.
+    pub fn peer(&self, message: &Message) -> SocketAddr {
+        self.runs[message.run].to
+    }
+
     /// Drops the oldest message as listed: it is sent.
     pub fn consume(&mut self, message: &Message) {
         let run = &mut self.runs[self.first];

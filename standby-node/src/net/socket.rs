@@ -144,6 +144,28 @@ impl NetworkSocket {
         Ok(Self { socket, local_addr, shortfalls })
     }
 
+    /// Another socket at the same address, with the same buffers. Until it is connected, what arrives may go to either.
+    ///
+    /// The kernel lets two sockets share an address only if both say so while the second is bound, and then any other
+    /// that says so too. So they say it no longer than that: a second node at this address is refused as ever.
+    pub(crate) fn twin(&self) -> io::Result<Socket> {
+        let twin = Socket::new(Domain::for_address(self.local_addr), Type::DGRAM, Some(Protocol::UDP))?;
+        twin.set_nonblocking(true)?;
+        if self.local_addr.is_ipv6() {
+            twin.set_only_v6(true)?;
+        }
+        // The kernel reports twice what it was given (socket(7)).
+        twin.set_recv_buffer_size(self.socket.recv_buffer_size()? / 2)?;
+        twin.set_send_buffer_size(self.socket.send_buffer_size()? / 2)?;
+        twin.set_reuse_port(true)?;
+        self.socket.set_reuse_port(true)?;
+        let bound = twin.bind(&self.local_addr.into());
+        self.socket.set_reuse_port(false)?;
+        bound?;
+        twin.set_reuse_port(false)?;
+        Ok(twin)
+    }
+
     /// The address it is bound to, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr

@@ -8,11 +8,16 @@
 //! kernel need not copy and check. Merging needs a word of the kernel beside each payload, so it is asked for
 //! at the first burst and not before; for good, because a payload that waits merged could not be split without
 //! that word.
+//!
+//! The peer that most datagrams come from gets a connected socket of its own, see `favourite`.
+
+mod favourite;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
+use self::favourite::Favourite;
 use super::memory::Region;
 use crate::net::address::{ADDRESS_LENGTH_MAX, AddressParser, RawAddress};
 use crate::net::control::{
@@ -28,6 +33,7 @@ use crate::net::{DATAGRAM_LENGTH_MAX, DatagramIo, IoCounters, Offload, RUN_LENGT
 pub struct MmsgIo {
     socket: NetworkSocket,
     receiver: Receiver,
+    favourite: Favourite,
     sender: Sender,
     counters: IoCounters,
 }
@@ -37,36 +43,31 @@ impl MmsgIo {
     pub fn new(socket: NetworkSocket, offload: Offload) -> Self {
         let merging = if offload.receive { Merging::AtFirstBurst } else { Merging::Never };
         let sender = Sender::new(&socket, offload);
-        Self { receiver: Receiver::new(merging), sender, counters: IoCounters::default(), socket }
+        let favourite = Favourite::new(&socket, merging);
+        Self { receiver: Receiver::new(merging), favourite, sender, counters: IoCounters::default(), socket }
     }
 }
 
 impl DatagramIo for MmsgIo {
     fn receive(&mut self, limit: usize, mut on_datagram: impl FnMut(&[u8], SocketAddr)) -> io::Result<usize> {
+        let Self { socket, receiver, favourite, counters, .. } = self;
         let mut delivered = 0;
-        let mut drained = false;
-        while delivered < limit {
-            if self.receiver.is_empty() {
-                // The next call would find nothing, or little: what was taken is not to wait for it.
-                if drained {
-                    break;
-                }
-                let room = PAYLOAD_COUNT.min(limit - delivered);
-                let count = self.receiver.fill(self.socket.as_raw_fd(), room, &mut self.counters)?;
-                drained = count < room;
-                continue;
-            }
-            delivered += self.receiver.deliver(limit - delivered, &mut self.counters, &mut on_datagram);
+        if !favourite.lets_others_wait() {
+            delivered = receiver.receive(socket.as_raw_fd(), limit, counters, &mut on_datagram)?;
+            favourite.on_others(socket, receiver, delivered);
+        }
+        if delivered < limit {
+            delivered += favourite.receive(limit - delivered, counters, &mut on_datagram);
         }
         Ok(delivered)
     }
 
     fn send(&mut self, to: SocketAddr, bytes: &[u8], segment_length: usize) -> io::Result<()> {
-        self.sender.send(self.socket.as_raw_fd(), to, bytes, segment_length, &mut self.counters)
+        self.sender.send(self.sockets(), to, bytes, segment_length, &mut self.counters)
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        self.sender.flush(self.socket.as_raw_fd(), &mut self.counters)
+        self.sender.flush(self.sockets(), &mut self.counters)
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -79,6 +80,12 @@ impl DatagramIo for MmsgIo {
 
     fn readable(&self) -> Option<RawFd> {
         Some(self.socket.as_raw_fd())
+    }
+}
+
+impl MmsgIo {
+    fn sockets(&self) -> Sockets {
+        Sockets { own: self.socket.as_raw_fd(), favourite: self.favourite.route() }
     }
 }
 
@@ -158,6 +165,37 @@ impl Receiver {
         self.current == self.received
     }
 
+    /// As [`DatagramIo::receive`], from the socket `fd`.
+    fn receive(
+        &mut self,
+        fd: RawFd,
+        limit: usize,
+        counters: &mut IoCounters,
+        on_datagram: &mut impl FnMut(&[u8], SocketAddr),
+    ) -> io::Result<usize> {
+        let mut delivered = 0;
+        let mut drained = false;
+        while delivered < limit {
+            if self.is_empty() {
+                // The next call would find nothing, or little: what was taken is not to wait for it.
+                if drained {
+                    break;
+                }
+                let room = PAYLOAD_COUNT.min(limit - delivered);
+                let count = self.fill(fd, room, counters)?;
+                drained = count < room;
+                continue;
+            }
+            delivered += self.deliver(limit - delivered, counters, on_datagram);
+        }
+        Ok(delivered)
+    }
+
+    /// Who sent what was delivered last.
+    fn last_peer(&self) -> Option<SocketAddr> {
+        self.addresses.last()
+    }
+
     /// Asks the kernel for up to `room` payloads and returns how many it had. Only called when all earlier
     /// ones are through.
     fn fill(&mut self, fd: RawFd, room: usize, counters: &mut IoCounters) -> io::Result<usize> {
@@ -178,9 +216,8 @@ impl Receiver {
             self.received = count;
             if count == asked {
                 self.asked = (ASK_GROWTH * count).clamp(self.asked, PAYLOAD_COUNT);
-                if count > 1 && self.merging == Merging::AtFirstBurst {
-                    // What waits already was not merged, and says so.
-                    self.merging = if enable_merging(fd) { Merging::On } else { Merging::Never };
+                if count > 1 {
+                    self.begin_merging(fd);
                 }
             }
             return Ok(count);
@@ -194,6 +231,20 @@ impl Receiver {
                 Ok(0)
             }
             Trouble::Refused | Trouble::Fatal => Err(error),
+        }
+    }
+
+    /// Lets the kernel merge, if it is to one day. What waits already was not merged, and says so.
+    fn begin_merging(&mut self, fd: RawFd) {
+        if self.merging == Merging::AtFirstBurst {
+            self.merging = if enable_merging(fd) { Merging::On } else { Merging::Never };
+        }
+    }
+
+    /// Begins to merge at `fd` if `other` has done so at its socket.
+    fn merge_as(&mut self, other: &Self, fd: RawFd) {
+        if other.merging == Merging::On {
+            self.begin_merging(fd);
         }
     }
 
@@ -289,6 +340,22 @@ impl Receiver {
     }
 }
 
+/// Where datagrams leave from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sockets {
+    /// For every peer.
+    pub(super) own: RawFd,
+    /// Connected to the peer named.
+    pub(super) favourite: Option<(SocketAddr, RawFd)>,
+}
+
+impl Sockets {
+    /// One for every peer.
+    pub(super) fn single(fd: RawFd) -> Self {
+        Self { own: fd, favourite: None }
+    }
+}
+
 /// Sends what a socket's queue holds; shared by both backends.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -341,7 +408,7 @@ impl Sender {
     /// See [`DatagramIo::send`].
     pub(super) fn send(
         &mut self,
-        fd: RawFd,
+        sockets: Sockets,
         to: SocketAddr,
         bytes: &[u8],
         segment_length: usize,
@@ -359,16 +426,16 @@ impl Sender {
         let mut rest = bytes;
         if bytes.len() >= DIRECT_LENGTH_MIN {
             if !self.queue.is_empty() {
-                self.send_queued(fd, counters)?;
+                self.send_queued(sockets, counters)?;
             }
             if self.queue.is_empty() {
-                rest = self.send_direct(fd, to, bytes, segment_length, counters);
+                rest = self.send_direct(sockets.own, to, bytes, segment_length, counters);
             }
         }
         if self.queue.push(to, rest, segment_length) {
             return Ok(());
         }
-        self.send_queued(fd, counters)?;
+        self.send_queued(sockets, counters)?;
         if self.queue.push(to, rest, segment_length) {
             return Ok(());
         }
@@ -379,20 +446,20 @@ impl Sender {
     }
 
     /// See [`DatagramIo::flush`].
-    pub(super) fn flush(&mut self, fd: RawFd, counters: &mut IoCounters) -> io::Result<usize> {
+    pub(super) fn flush(&mut self, sockets: Sockets, counters: &mut IoCounters) -> io::Result<usize> {
         if !self.queue.is_empty() {
-            self.send_queued(fd, counters)?;
+            self.send_queued(sockets, counters)?;
             counters.short_sends += u64::from(!self.queue.is_empty());
         }
         Ok(std::mem::take(&mut self.sent_since_flush))
     }
 
     /// Sends until the queue is empty or the kernel has no room.
-    fn send_queued(&mut self, fd: RawFd, counters: &mut IoCounters) -> io::Result<()> {
+    fn send_queued(&mut self, sockets: Sockets, counters: &mut IoCounters) -> io::Result<()> {
         let mut icmp_errors = 0;
         while !self.queue.is_empty() {
             let count = self.prepare();
-            match self.send_prepared(fd, count) {
+            match self.send_prepared(sockets, count) {
                 Ok(sent) => {
                     self.segment_length_max_before = None;
                     for message in &self.messages[..sent] {
@@ -448,26 +515,42 @@ impl Sender {
         count
     }
 
-    fn send_prepared(&mut self, fd: RawFd, count: usize) -> io::Result<usize> {
+    fn send_prepared(&mut self, sockets: Sockets, count: usize) -> io::Result<usize> {
         #[cfg(test)]
         if let Some(code) = self.injected_errors.pop_front() {
             return Err(io::Error::from_raw_os_error(code));
         }
         if count == 1 && self.messages[0].segment_length.is_none() {
-            return self.send_one(fd);
+            return self.send_one(sockets);
         }
         // SAFETY: the first `count` headers were just written by `prepare` with pointers into `queue`,
         // `vectors` and `controls`, which nothing has changed since and which outlive the call; the kernel
         // only reads through them, and writes `msg_len` within `headers`.
         let result = unsafe {
-            libc::sendmmsg(fd, self.headers.as_mut_ptr(), count as libc::c_uint, libc::MSG_DONTWAIT)
+            libc::sendmmsg(sockets.own, self.headers.as_mut_ptr(), count as libc::c_uint, libc::MSG_DONTWAIT)
         };
         usize::try_from(result).map_err(|_| io::Error::last_os_error())
     }
 
     /// Sends the oldest message, a single datagram: the kernel has neither header nor vector to fetch and check.
-    fn send_one(&mut self, fd: RawFd) -> io::Result<usize> {
+    fn send_one(&mut self, sockets: Sockets) -> io::Result<usize> {
         let (vector, header) = (&self.vectors[0], &self.headers[0].msg_hdr);
+        if let Some((peer, fd)) = sockets.favourite
+            && peer == self.queue.peer(&self.messages[0])
+        {
+            // SAFETY: `prepare` just pointed the vector into `queue`, with its length; nothing has changed since, it
+            // outlives the call, and the kernel only reads it.
+            let result = unsafe { libc::send(fd, vector.iov_base, vector.iov_len, libc::MSG_DONTWAIT) };
+            if result >= 0 {
+                return Ok(1);
+            }
+            let error = io::Error::last_os_error();
+            if classify(&error) == Trouble::Busy {
+                return Err(error);
+            }
+            // What else is wrong, above all an ICMP message about an earlier datagram, is the connection's alone.
+        }
+        let fd = sockets.own;
         // SAFETY: `prepare` just pointed the vector into `queue` and the header's name at an address there, with
         // their lengths; nothing has changed since, both outlive the call, and the kernel only reads them.
         let result = unsafe {

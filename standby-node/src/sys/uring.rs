@@ -30,7 +30,7 @@ use io_uring::{IoUring, cqueue, opcode};
 use thiserror::Error;
 
 use super::memory::Region;
-use super::mmsg::{PAYLOAD_LENGTH_MAX, Sender, Trouble, classify, enable_merging};
+use super::mmsg::{PAYLOAD_LENGTH_MAX, Sender, Sockets, Trouble, classify, enable_merging};
 use crate::net::address::{ADDRESS_LENGTH_MAX, AddressParser};
 use crate::net::control::{RECEIVE_CONTROL_LENGTH, merged_segment_length};
 use crate::net::socket::{BufferLengths, NetworkSocket};
@@ -135,11 +135,17 @@ impl DatagramIo for UringIo {
     }
 
     fn send(&mut self, to: SocketAddr, bytes: &[u8], segment_length: usize) -> io::Result<()> {
-        self.sender.send(self.socket.as_raw_fd(), to, bytes, segment_length, &mut self.counters)
+        self.sender.send(
+            Sockets::single(self.socket.as_raw_fd()),
+            to,
+            bytes,
+            segment_length,
+            &mut self.counters,
+        )
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        self.sender.flush(self.socket.as_raw_fd(), &mut self.counters)
+        self.sender.flush(Sockets::single(self.socket.as_raw_fd()), &mut self.counters)
     }
 
     fn local_addr(&self) -> SocketAddr {
