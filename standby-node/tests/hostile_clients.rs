@@ -264,11 +264,15 @@ fn nonsense_in_frames_and_out_of_them() {
             let datagram = malformed_datagram(index * 20 + i);
             let _ = socket.send_to(&datagram, &scene.ingress);
             nonsense.offer(&datagram[..datagram.len().min(1_000)]);
+            // The good ones have sessions 1 and 2, in term 0.
+            nonsense.offer_astray(i as i64 % 3, 1 + i as i64);
+            nonsense.offer_astray(-1 - i as i64, 0);
         }
         nonsense.poll();
         std::thread::sleep(PACE);
     });
     scene.await_counter(kind::CLIENT_MESSAGES_INVALID.type_id, 100);
+    scene.await_counter(kind::CLIENT_MESSAGES_IGNORED.type_id, 100);
     let invalid = scene.cnc.counters().find(|counter| counter.id == kind::SYSTEM_INVALID_PACKETS as i32);
     let invalid = invalid.expect("a system counter").value;
     assert!(invalid > 1_000, "{invalid} invalid packets");

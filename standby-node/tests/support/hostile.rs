@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use consensus_tap::client::{
     ClientState, ClusterClient as Session, ClusterClientConfig, IngressEndpoints, SessionEnd,
 };
+use consensus_tap::codec::log::SessionMessage;
 use consensus_tap::codec::message::{Secret, SemanticVersion};
 use consensus_tap::codec::session::{CLUSTER_PROTOCOL_VERSION, SessionConnectRequest};
 use consensus_tap::endpoint::{Endpoint, Transmit};
@@ -186,6 +187,13 @@ impl RawPublisher {
         }
         .encode(&mut request);
         self.offer(&request)
+    }
+
+    /// Offers a message to a session that is not there, or of a term that is not the leader's; false when the
+    /// leader takes no more now.
+    pub(crate) fn offer_astray(&mut self, cluster_session_id: i64, leadership_term_id: i64) -> bool {
+        let message = SessionMessage { leadership_term_id, cluster_session_id, timestamp: 0, payload: &[] };
+        self.offer(&message.header_bytes())
     }
 
     /// Sends what is due.
