@@ -1,8 +1,8 @@
 //! Sessions whose close event is in the log: what is left to be sent to their clients.
 //!
 //! Services still handle what came before the close event, and reply to it; so a client hears that its
-//! session is closed only once that event is applied, as the last word. A client that closed its session
-//! itself hears nothing more.
+//! session is closed only once every service has handled that event and its replies are with us: as the last
+//! word. A client that closed its session itself hears nothing more.
 
 use super::egress::Egress;
 use super::sessions::OpenSession;
@@ -11,7 +11,7 @@ use crate::codec::log::CloseReason;
 use crate::codec::session::EventCode;
 use crate::endpoint::Endpoint;
 
-/// How long replies are waited for, and then the client, in nanoseconds.
+/// How long services' replies are waited for, and then the client, in nanoseconds.
 const FAREWELL_NS: u64 = 5_000_000_000;
 
 /// A session that is closed in the log.
@@ -29,10 +29,8 @@ pub(super) struct LeavingSession {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stage {
-    /// Services may still reply.
+    /// Replies of services may still come.
     Closing,
-    /// They handled its close; their last replies are on the way to the leader.
-    Applied,
     /// The client was told, or never will be.
     Told,
 }
@@ -64,24 +62,17 @@ impl Leader {
     }
 
     /// Says farewell to clients whose sessions are closed, and ends egress that has said all.
-    pub(super) fn advance_leaving(&mut self, now_ns: u64, applied_position: i64) -> usize {
-        let Self { leaving, endpoint, identity, message, actions, .. } = self;
+    pub(super) fn advance_leaving(&mut self, now_ns: u64) -> usize {
+        let Self { leaving, endpoint, identity, message, actions, replied_position, .. } = self;
         let mut work = 0;
         leaving.retain_mut(|session| {
             work += session.egress.flush(endpoint);
-            match session.stage {
-                // One look later, so that what services said last comes first.
-                Stage::Closing if session.closed_position <= applied_position => {
-                    session.stage = Stage::Applied;
-                }
-                Stage::Closing if now_ns < session.deadline_ns => {}
-                Stage::Closing | Stage::Applied => {
-                    session.tell(now_ns, identity, message, endpoint);
-                    let LeavingSession { id, close_reason, .. } = *session;
-                    actions.push_back(LeaderAction::SessionClosed { cluster_session_id: id, close_reason });
-                    work += 1;
-                }
-                Stage::Told => {}
+            let is_last = session.closed_position <= *replied_position || now_ns >= session.deadline_ns;
+            if session.stage == Stage::Closing && is_last {
+                session.tell(now_ns, identity, message, endpoint);
+                let LeavingSession { id, close_reason, .. } = *session;
+                actions.push_back(LeaderAction::SessionClosed { cluster_session_id: id, close_reason });
+                work += 1;
             }
             let is_over = session.stage == Stage::Told
                 && (session.egress.backlog_length() == 0 || now_ns >= session.deadline_ns);

@@ -93,6 +93,8 @@ pub struct Leader {
     sessions: OpenSessions,
     connecting: Vec<ConnectingSession>,
     leaving: Vec<LeavingSession>,
+    /// Every reply to what the log holds up to here has come.
+    replied_position: i64,
     next_session_id: i64,
     timers: TimerFirings,
     service_messages: ServiceAppends,
@@ -165,6 +167,7 @@ impl Leader {
             sessions: OpenSessions::default(),
             connecting: Vec::new(),
             leaving: Vec::new(),
+            replied_position: i64::MIN,
             next_session_id: state.next_session_id(),
             timers: TimerFirings::default(),
             service_messages: ServiceAppends::new(state),
@@ -267,7 +270,7 @@ impl Leader {
             work += self.advance_connecting(now_ns, log);
             work += self.check_sessions(now_ns, commit_position, state, log);
             work += self.flush_egress();
-            work += self.advance_leaving(now_ns, state.log_position());
+            work += self.advance_leaving(now_ns);
             self.make_room(now_ns);
             self.tell_of_misuse(now_ns);
         }
@@ -275,8 +278,8 @@ impl Leader {
     }
 
     /// Sends a service's reply to a client: `timestamp` is the service's cluster time. Replies of a session
-    /// leave in the order in which they come here. What services sent before a session's close was applied
-    /// must come before the second [`Self::on_timeout`] that is shown a state with that.
+    /// leave in the order in which they come here. A session that is closed takes them until
+    /// [`Self::on_replied`] says that there are no more.
     ///
     /// # Errors
     /// [`OfferError`] when it is lost: [`OfferError::Closed`] when the session is,
@@ -301,6 +304,16 @@ impl Leader {
         };
         self.counters.replies_refused += u64::from(offered.is_err());
         offered
+    }
+
+    /// Whether a session that is closed waits for [`Self::on_replied`].
+    pub fn awaits_replies(&self) -> bool {
+        self.leaving.iter().any(LeavingSession::takes_replies)
+    }
+
+    /// All that any service replied to the log up to `position` has been offered.
+    pub fn on_replied(&mut self, position: i64) {
+        self.replied_position = self.replied_position.max(position);
     }
 
     /// Whether a session's client takes replies; `None` when there is no such session.

@@ -172,18 +172,40 @@ fn what_a_service_said_before_the_close_comes_before_the_word_of_it() {
     rig.run_ms(50);
     let session = service_api::ClusterSessionId(5);
     emit(&mut rig.state, ServiceEmission::CloseSession { cluster_session_id: session });
-    while rig.events().len() < 2 {
-        rig.step();
-    }
-    assert_eq!(rig.events()[1], "close 5 ServiceAction", "it is applied");
-    rig.leader.offer_egress(5, 0, b"bye").unwrap();
+    rig.replies = false;
     rig.run_ms(50);
+    assert_eq!(rig.events()[1], "close 5 ServiceAction", "it is applied");
+    for _ in 0..100 {
+        rig.leader.offer_egress(5, 0, b"a row").unwrap();
+        rig.run_ms(10);
+        assert!(rig.leader.awaits_replies());
+    }
+    rig.leader.offer_egress(5, 0, b"bye").unwrap();
+    rig.replies = true;
+    rig.run_ms(50);
+    assert!(!rig.leader.awaits_replies());
+    assert_eq!(rig.clients[client].replies().len(), 101);
     assert_eq!(rig.leader.offer_egress(5, 0, b"too late"), Err(OfferError::Closed));
     let last: Vec<_> = rig.clients[client].heard.iter().rev().take(2).collect();
     assert!(matches!(last[1], Heard::Reply { payload, .. } if payload == b"bye"));
     assert!(matches!(last[0], Heard::Event(event) if event.code == EventCode::Closed));
     let closed = rig.actions.iter().filter(|action| matches!(action, LeaderAction::SessionClosed { .. }));
     assert_eq!(closed.count(), 1);
+}
+
+#[test]
+fn a_client_whose_service_is_stuck_hears_of_the_close_all_the_same() {
+    let mut rig = Rig::with(Setup { state: state_with_a_session(), log_position: 256, ..Setup::default() });
+    let client = rig.add_client();
+    rig.run_ms(50);
+    let session = service_api::ClusterSessionId(5);
+    emit(&mut rig.state, ServiceEmission::CloseSession { cluster_session_id: session });
+    rig.replies = false;
+    rig.run_ms(4_900);
+    assert!(rig.clients[client].event(EventCode::Closed).is_none());
+    rig.run_ms(200);
+    assert!(rig.clients[client].event(EventCode::Closed).is_some());
+    assert_eq!(rig.leader.offer_egress(5, 0, b"too late"), Err(OfferError::Closed));
 }
 
 #[test]

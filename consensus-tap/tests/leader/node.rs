@@ -166,6 +166,7 @@ impl Node {
             let refused = leader.offer_egress(session, timestamp, payload).is_err();
             *refused_replies += u64::from(refused);
         });
+        leader.on_replied(applied.state.log_position());
         while let Some(action) = self.leader.poll_action() {
             if let LeaderAction::Resolve { token, endpoint } = action {
                 self.leader.on_resolved(token, endpoint.socket_addr(), now_ns);

@@ -5,6 +5,7 @@
 //!   EgressSender ────────────────────▶ EgressReceiver      one pair for each service
 //!                ◀──────────────────── empty buffers (ring)
 //!                ◀──────────────────── slots: which session, who listens, how much was taken (atomics)
+//!                ────────────────────▶ up to which event of the log all replies are in filled buffers (atomic)
 //! ```
 //! A reply is copied once, into a growing buffer, which is handed over after each message of the log if
 //! an empty one is there to go on with. So nothing here waits, also where one thread runs both ends; what bounds the
@@ -55,6 +56,7 @@ pub fn egress_ring(buffer_count: usize, limits: EgressLimits) -> (EgressSender, 
         empty_producer.push(Replies::default()).expect("the ring is as long as there are buffers");
     }
     let slots: Arc<[Slot]> = (0..SLOT_COUNT).map(|_| Slot::default()).collect();
+    let settled_position = Arc::new(AtomicI64::new(i64::MIN));
     (
         EgressSender {
             filled: filled_producer,
@@ -64,8 +66,17 @@ pub fn egress_ring(buffer_count: usize, limits: EgressLimits) -> (EgressSender, 
             limits,
             replies: Replies::default(),
             claim: None,
+            handled_position: i64::MIN,
+            settled_position: Arc::clone(&settled_position),
         },
-        EgressReceiver { filled: filled_consumer, empty: empty_producer, slots, current: None },
+        EgressReceiver {
+            filled: filled_consumer,
+            empty: empty_producer,
+            slots,
+            current: None,
+            settled_position,
+            replied_position: i64::MIN,
+        },
     )
 }
 
@@ -92,6 +103,9 @@ fn first_slot(session_id: i64) -> usize {
 #[derive(Debug, Default)]
 struct Replies {
     bytes: Vec<u8>,
+    /// When they were handed over, the service had handled the log up to here: its replies are in this buffer and
+    /// those before.
+    handled_position: i64,
 }
 
 const LENGTH_OFFSET: usize = 0;
@@ -159,6 +173,9 @@ pub struct EgressSender {
     limits: EgressLimits,
     replies: Replies,
     claim: Option<OpenClaim>,
+    /// End of the newest event that the service has handled.
+    handled_position: i64,
+    settled_position: Arc<AtomicI64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -175,9 +192,29 @@ impl EgressSender {
             return 0;
         }
         let Ok(empty) = self.empty.pop() else { return 0 };
+        self.replies.handled_position = self.handled_position;
         let filled = std::mem::replace(&mut self.replies, empty);
         self.filled.push(filled).expect("there are no more buffers than slots");
         1
+    }
+
+    /// The service has handled the event that ends at `position`: hands over what it replied, as [`Self::flush`].
+    #[inline]
+    pub fn flush_handled(&mut self, position: i64) -> usize {
+        self.handled_position = position;
+        self.flush()
+    }
+
+    /// [`Self::flush`], and tells whoever leads how far the service has replied. To be called once a cycle.
+    #[inline]
+    pub fn settle(&mut self) -> usize {
+        let work = self.flush();
+        // Only this thread writes, and where nothing was handled there is nothing new to say.
+        let is_news = self.settled_position.load(Ordering::Relaxed) < self.handled_position;
+        if is_news && self.replies.bytes.is_empty() {
+            self.settled_position.store(self.handled_position, Ordering::Release);
+        }
+        work
     }
 
     /// The slot of a session that takes a message of `length` bytes now.
@@ -278,6 +315,8 @@ pub struct EgressReceiver {
     slots: Arc<[Slot]>,
     /// The buffer being read, and how far it is.
     current: Option<(Replies, usize)>,
+    settled_position: Arc<AtomicI64>,
+    replied_position: i64,
 }
 
 impl EgressReceiver {
@@ -342,7 +381,18 @@ impl EgressReceiver {
         count
     }
 
+    /// Everything that the service replied to the log up to here has been handed out by [`Self::poll`].
+    pub fn replied_position(&mut self) -> i64 {
+        // Looked at before the ring: what was settled by then is in there, or was.
+        let settled_position = self.settled_position.load(Ordering::Acquire);
+        if self.current.is_none() && self.filled.is_empty() {
+            self.replied_position = self.replied_position.max(settled_position);
+        }
+        self.replied_position
+    }
+
     fn recycle(&mut self, mut replies: Replies) {
+        self.replied_position = self.replied_position.max(replies.handled_position);
         replies.bytes.clear();
         replies.bytes.shrink_to(BUFFER_LENGTH_KEPT);
         // The service's own buffer is one more than the ring holds when the service has stopped.

@@ -330,6 +330,11 @@ impl<Io: DatagramIo> Leading<Io> {
             requests.push(LeadRequest::Term(term));
         }
         let state = module.state().expect("a leader was begun with a state");
+        if leader.awaits_replies()
+            && let Some(position) = egress.iter_mut().map(EgressReceiver::replied_position).min()
+        {
+            leader.on_replied(position);
+        }
         work += leader.on_timeout(now_ns, cluster_time, log.commit_position(), state, log);
         for service in egress.iter_mut() {
             work += service.poll(REPLIES_PER_CYCLE_MAX, |cluster_session_id, timestamp, payload| {

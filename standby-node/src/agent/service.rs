@@ -170,7 +170,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
                     return ControlFlow::Break(());
                 }
                 // The client need not wait for the rest of the batch.
-                driver.egress_mut().flush();
+                driver.egress_mut().flush_handled(position);
                 match (event, &mut *snapshots) {
                     (LogEvent::ClusterAction(action), Some(snapshots)) => snapshots.marks.on_action(action),
                     _ => ControlFlow::Continue(()),
@@ -259,7 +259,7 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
         if let Some(snapshots) = &mut self.links.snapshots {
             snapshots.parts.flush();
         }
-        work += self.driver.egress_mut().flush();
+        work += self.driver.egress_mut().settle();
         work += self.driver.do_background_work(now_ns);
         self.show_status(now_ns);
         Ok(work)

@@ -67,6 +67,8 @@ pub(super) struct Rig {
     pub(super) commits: bool,
     /// What is committed is applied only while this is set.
     pub(super) applies: bool,
+    /// The service's replies to what is applied have come, only while this is set.
+    pub(super) replies: bool,
     commit_position: i64,
     pub(super) now_ns: u64,
     pub(super) clients: Vec<Client>,
@@ -134,6 +136,7 @@ impl Rig {
             reader,
             commits: true,
             applies: true,
+            replies: true,
             commit_position: log_position,
             now_ns: SECOND_NS,
             clients: Vec::new(),
@@ -176,6 +179,9 @@ impl Rig {
         let cluster_time = self.cluster_time();
         self.leader.on_timeout(self.now_ns, cluster_time, self.commit_position, &self.state, &mut self.log);
         self.apply();
+        if self.replies {
+            self.leader.on_replied(self.state.log_position());
+        }
         while let Some(action) = self.leader.poll_action() {
             if let LeaderAction::Resolve { token, endpoint } = &action {
                 self.leader.on_resolved(*token, endpoint.socket_addr(), self.now_ns);

@@ -109,6 +109,31 @@ fn a_full_window_back_pressures_its_session_alone_until_its_replies_are_taken() 
 }
 
 #[test]
+fn the_receiver_knows_up_to_which_event_it_has_handed_out_all_replies() {
+    let (mut sender, mut receiver) = connected(&[1], LIMITS);
+    sender.flush_handled(64);
+    assert_eq!(receiver.replied_position(), i64::MIN, "the service may say more in this cycle");
+    sender.settle();
+    assert_eq!(receiver.replied_position(), 64, "there was no reply");
+
+    // Two buffers are under way, and what the third event is answered with has to wait.
+    for event in 1..=3 {
+        sender.offer(&header(1), &[event; 10]).unwrap();
+        sender.flush_handled(64 + 32 * i64::from(event));
+    }
+    sender.settle();
+    assert_eq!(receiver.replied_position(), 64);
+    assert_eq!(receiver.poll(1, |_, _, _| {}), 1);
+    assert_eq!(receiver.replied_position(), 64, "it does not know yet that this was the buffer's last");
+    assert_eq!(receiver.poll(usize::MAX, |_, _, _| {}), 1);
+    assert_eq!(receiver.replied_position(), 128, "whether the third had replies is not settled");
+    sender.settle();
+    assert_eq!(receiver.replied_position(), 128, "they are on the way");
+    assert_eq!(receiver.poll(usize::MAX, |_, _, _| {}), 1);
+    assert_eq!(receiver.replied_position(), 160);
+}
+
+#[test]
 fn on_one_thread_a_full_window_is_no_reason_to_try_again() {
     let (mut sender, _receiver) = connected(&[1], EgressLimits { is_shared: true, ..LIMITS });
     sender.offer(&header(1), &[0; 900]).unwrap();
