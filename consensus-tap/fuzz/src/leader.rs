@@ -123,6 +123,7 @@ impl World {
             terms: TERMS,
             mtu_length: 1408,
             log_session_id: 1,
+            log_stream_id: 100,
             time_unit: ClusterTimeUnit::Millis,
             app_version: 1,
             is_startup: false,

@@ -4,9 +4,6 @@ use crate::channel::HostPort;
 use crate::codec::log::ClusterTimeUnit;
 use crate::wire::StreamTerms;
 
-/// Stream of the log, as in Aeron.
-pub(super) const LOG_STREAM_ID: i32 = 100;
-
 /// Settings of a [`super::Leader`].
 #[derive(Clone, Debug)]
 pub struct LeaderConfig {
@@ -72,6 +69,8 @@ pub struct LeaderStart {
     pub mtu_length: i32,
     /// Session id of the frames that this leader appends.
     pub log_session_id: i32,
+    /// Stream of the log: 100 unless the cluster is told otherwise (aeron.cluster.log.stream.id).
+    pub log_stream_id: i32,
     /// Unit of cluster time.
     pub time_unit: ClusterTimeUnit,
     /// The application's version.

@@ -6,7 +6,7 @@ use crate::codec::log::{
 };
 use crate::log::{FramedStream, MessageFramer};
 
-use super::config::{LOG_STREAM_ID, LeaderStart};
+use super::config::LeaderStart;
 
 /// Where the log is recorded: what the node gives the leader to append to.
 pub trait LogAppender {
@@ -47,7 +47,7 @@ impl LogPublisher {
     pub(super) fn new(start: &LeaderStart, timestamp: i64) -> Self {
         let stream = FramedStream {
             session_id: start.log_session_id,
-            stream_id: LOG_STREAM_ID,
+            stream_id: start.log_stream_id,
             terms: start.terms,
             mtu_length: start.mtu_length,
         };

@@ -138,6 +138,7 @@ impl Node {
             terms: TERMS,
             mtu_length: MTU,
             log_session_id: rng.next() as i32,
+            log_stream_id: 100,
             time_unit: ClusterTimeUnit::Millis,
             app_version: 1,
             is_startup: false,

@@ -214,13 +214,13 @@ impl History {
         PlannedLog { archive: self.archive.clone(), geometry, position, tail_end, durability }
     }
 
-    /// How the frames of the log are made: the longest, and the session that they are of.
+    /// How the frames of the log are made: the longest, and the session and stream that they are of.
     ///
     /// # Errors
     /// [`HistoryError::Unknown`].
     pub fn log_frames(&self, recording_id: i64) -> Result<LogFrames, HistoryError> {
-        let Descriptor { mtu_length, session_id, .. } = *self.descriptor(recording_id)?;
-        Ok(LogFrames { mtu_length, session_id })
+        let Descriptor { mtu_length, session_id, stream_id, .. } = *self.descriptor(recording_id)?;
+        Ok(LogFrames { mtu_length, session_id, stream_id })
     }
 
     /// Enters a term that this node is about to begin as its leader, and those skipped before it. On the disk when this

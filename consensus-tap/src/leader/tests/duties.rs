@@ -11,7 +11,7 @@ fn the_first_event_of_a_term_names_its_base_and_its_own_end() {
     rig.run_ms(2);
     // 32 bytes of frame header, then what Java's encoder writes.
     let frame = DataFrame::parse(&rig.log.bytes).unwrap();
-    assert_eq!((frame.session_id(), frame.stream_id(), frame.term_id()), (77, 100, TERMS.initial_term_id));
+    assert_eq!((frame.session_id(), frame.stream_id(), frame.term_id()), (77, 105, TERMS.initial_term_id));
     assert_eq!(
         hex(frame.payload()),
         "300018006f00100007000000000000006000000000000000e903000000000000000000000000000003\

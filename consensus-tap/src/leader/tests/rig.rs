@@ -119,6 +119,7 @@ impl Rig {
             terms: TERMS,
             mtu_length: 1408,
             log_session_id: 77,
+            log_stream_id: 105,
             time_unit: ClusterTimeUnit::Millis,
             app_version: 1,
             is_startup,

@@ -342,6 +342,7 @@ impl Conductor {
             terms: place.terms(),
             mtu_length: frames.mtu_length,
             log_session_id: frames.session_id,
+            log_stream_id: frames.stream_id,
             time_unit,
             app_version: self.leadership.identity.app_version,
             is_startup: false,

@@ -68,4 +68,6 @@ pub struct LogFrames {
     pub mtu_length: i32,
     /// Session id of the frames.
     pub session_id: i32,
+    /// Stream id of the frames.
+    pub stream_id: i32,
 }

@@ -158,3 +158,14 @@ fn after_another_boot(dir: &Path) {
     let path = dir.join("cluster").join("durable-position.dat");
     DurabilityFile::open_or_create(&path).unwrap().mark(0, 128, true).unwrap();
 }
+
+#[test]
+fn frames_of_a_log_are_of_its_own_stream_and_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = NodeDirectory::open(dir.path(), 1).unwrap();
+    let mut history = History::open(&directory, SyncLevel::None).unwrap();
+    let source = Recording { stream_id: 105, session_id: -7, mtu_length: 8192, ..source() };
+    let recording_id = history.create_log(0, &source, None).unwrap().open().unwrap().place.recording_id();
+    let frames = LogFrames { mtu_length: 8192, session_id: -7, stream_id: 105 };
+    assert_eq!(history.log_frames(recording_id).unwrap(), frames);
+}
