@@ -110,6 +110,10 @@ impl<'a> Cluster<'a> {
     /// See [`ClusterError`].
     pub fn offer(&self, message: &[u8]) -> Result<(), ClusterError> {
         self.state.check_log_event()?;
+        let (length, length_max) = (message.len(), self.state.offer_length_max);
+        if length > length_max {
+            return Err(ClusterError::TooLong { length, length_max });
+        }
         self.state.emit(|emissions, position| emissions.offer(position, message))
     }
 

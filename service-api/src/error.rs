@@ -97,6 +97,13 @@ pub enum ClusterError {
     UnknownSession(ClusterSessionId),
     /// `i64::MAX` is reserved as a correlation id and as a deadline.
     ReservedValue,
+    /// Longer than one message of the log may be: nothing was offered. All nodes of a cluster refuse the same.
+    TooLong {
+        /// Of the message, in bytes.
+        length: usize,
+        /// That would have been accepted, in bytes.
+        length_max: usize,
+    },
     /// What the service emitted and the cluster has not taken yet has reached its limit. The service is
     /// stopped after this callback: it cannot go on without the request that was lost.
     EmissionsFull,
@@ -111,6 +118,9 @@ impl fmt::Display for ClusterError {
             Self::UnknownSession(id) => write!(f, "no open session has the id {id}"),
             Self::ReservedValue => {
                 f.write_str("i64::MAX is reserved: choose another correlation id or deadline")
+            }
+            Self::TooLong { length, length_max } => {
+                write!(f, "the message has {length} bytes, at most {length_max} fit into the log")
             }
             Self::EmissionsFull => f.write_str(
                 "the service emitted more than its buffer may hold: it emits faster than the cluster takes",

@@ -26,6 +26,8 @@ pub type ServiceLoaded = Result<(), String>;
 pub struct ServiceStart {
     /// Where in the log the service stands.
     pub point: StartPoint,
+    /// The longest message that the service may offer, in bytes.
+    pub offer_length_max: usize,
     /// The snapshot that its state comes from, `None` at the beginning of the log.
     pub snapshot: Option<RecordedSnapshot>,
     /// Reads the log's events from that position on.

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 
+use consensus_tap::codec::log::SESSION_HEADER_LENGTH;
 use consensus_tap::file::recording_log::SnapshotSet;
 use consensus_tap::log::{
     LogReader, LogStart, MidMessage, SnapshotError, SnapshotExpectation, SnapshotFault, SnapshotKind,
@@ -240,6 +241,7 @@ impl Starting {
         for (link, snapshot) in self.services.iter_mut().zip(snapshots) {
             let start = ServiceStart {
                 point: start_point(set.as_ref(), time_unit),
+                offer_length_max: log.terms().term_length.message_length_max() - SESSION_HEADER_LENGTH,
                 snapshot,
                 log_reader: log_reader(log, set.as_ref()),
                 log_recording: log.live_reader(),

@@ -66,11 +66,18 @@ impl TimerFirings {
     }
 }
 
-/// How far each service's pending messages are in the log.
+/// How far the services' pending messages are in the log.
 #[derive(Debug)]
 pub(super) struct ServiceAppends {
-    /// Session id of the newest message in the log, by service.
-    appended: Vec<i64>,
+    services: Vec<Appended>,
+}
+
+#[derive(Debug)]
+struct Appended {
+    /// Session id of the newest message in the log.
+    session_id: i64,
+    /// The next cannot be appended, which was said.
+    is_stuck: bool,
 }
 
 /// A message that a service offered and that no log of these terms takes.
@@ -82,36 +89,45 @@ pub(super) struct Unappendable {
 
 impl ServiceAppends {
     pub(super) fn new(state: &ConsensusModuleState) -> Self {
-        Self { appended: state.services().iter().map(PendingMessages::log_service_session_id).collect() }
+        let appended = |service: &PendingMessages| Appended {
+            session_id: service.log_service_session_id(),
+            is_stuck: false,
+        };
+        Self { services: state.services().iter().map(appended).collect() }
     }
 
-    /// Appends messages that the log does not hold, in order, and returns how many.
+    /// Appends messages that the log does not hold, in order for each service, and returns how many. A service
+    /// whose next message no log takes stays behind from then on, and the others go on: `on_unappendable` is
+    /// told once.
     pub(super) fn append(
         &mut self,
         state: &ConsensusModuleState,
         publisher: &mut LogPublisher,
         log: &mut impl LogAppender,
-    ) -> Result<usize, Unappendable> {
+        mut on_unappendable: impl FnMut(Unappendable),
+    ) -> usize {
         let mut count = 0;
-        for (service, appended) in state.services().iter().zip(&mut self.appended) {
-            if service.next_service_session_id().wrapping_sub(1) <= *appended {
+        for (service, appended) in state.services().iter().zip(&mut self.services) {
+            let newest = appended.session_id;
+            if service.next_service_session_id().wrapping_sub(1) <= newest || appended.is_stuck {
                 continue;
             }
-            let newest = *appended;
             let pending = service.iter().skip_while(|message| message.cluster_session_id <= newest);
             for message in pending.take(POLL_LIMIT) {
                 match publisher.append_message(message.cluster_session_id, message.payload, log) {
                     Ok(_) => {}
-                    Err(AppendError::Full) => return Ok(count),
+                    Err(AppendError::Full) => return count,
                     Err(AppendError::TooLong) => {
+                        appended.is_stuck = true;
                         let (service_id, length) = (service.service_id(), message.payload.len());
-                        return Err(Unappendable { service_id, length });
+                        on_unappendable(Unappendable { service_id, length });
+                        break;
                     }
                 }
-                *appended = message.cluster_session_id;
+                appended.session_id = message.cluster_session_id;
                 count += 1;
             }
         }
-        Ok(count)
+        count
     }
 }

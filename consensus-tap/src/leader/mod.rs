@@ -107,8 +107,6 @@ pub struct Leader {
     counters: LeaderCounters,
     /// Since when ingress waits and none was taken.
     stalled_since_ns: Option<u64>,
-    /// A service's message that the log cannot take was reported.
-    told_unappendable: bool,
     tick_due_ns: u64,
     random: u64,
     message: Vec<u8>,
@@ -179,7 +177,6 @@ impl Leader {
             misuse: Misuse::default(),
             counters: LeaderCounters::default(),
             stalled_since_ns: None,
-            told_unappendable: false,
             tick_due_ns: 0,
             random: config.seed,
             message: Vec::new(),
@@ -412,20 +409,14 @@ impl Leader {
     ) -> usize {
         let fired_count = self.timers.fire(state, cluster_time, &mut self.log, log);
         self.counters.timers_fired += fired_count as u64;
-        let appended_count = match self.service_messages.append(state, &mut self.log, log) {
-            Ok(appended_count) => appended_count,
-            Err(unappendable) => {
-                if !self.told_unappendable {
-                    self.told_unappendable = true;
-                    self.reports.push(format!(
-                        "service {} offered a message of {} bytes, longer than the log's terms allow; it and \
-                         all that the service offers from now on stay out of the log",
-                        unappendable.service_id, unappendable.length
-                    ));
-                }
-                0
-            }
-        };
+        let Self { service_messages, log: publisher, reports, .. } = self;
+        let appended_count = service_messages.append(state, publisher, log, |unappendable| {
+            reports.push(format!(
+                "service {} offered a message of {} bytes, longer than the log's terms allow; it and all that \
+                 the service offers from now on stay out of the log",
+                unappendable.service_id, unappendable.length
+            ));
+        });
         self.counters.service_messages_appended += appended_count as u64;
         fired_count + appended_count
     }

@@ -117,6 +117,7 @@ fn apply(log: &RecordedLog) -> Result<Applied, BenchError> {
     let agent = ServiceAgent::new("service-0", driver, fresh, links);
     let start = ServiceStart {
         point: StartPoint::FRESH,
+        offer_length_max: usize::MAX,
         snapshot: None,
         log_reader: log.reader(),
         log_recording: log.recording(),

@@ -82,6 +82,12 @@ impl<S: ClusteredService, E: Egress + 'static> ServiceDriver<S, E> {
         self.unknown_close_count = 0;
     }
 
+    /// From now on the service may [`offer`](crate::Cluster::offer) messages of up to `length_max` bytes: what the log
+    /// takes, the same on all nodes. Without a word of it there is no limit, nor after [`renew`](Self::renew).
+    pub fn limit_offers(&mut self, length_max: usize) {
+        self.state.offer_length_max = length_max;
+    }
+
     /// Puts a session of a snapshot into the table. The service is not told; it sees it in `on_start`.
     ///
     /// # Errors
@@ -410,6 +416,8 @@ pub(crate) struct HostState {
     pub(crate) sessions: SessionTable,
     /// Where claims of a node that does not lead are written. Borrowed while such a claim is open.
     pub(crate) scratch: RefCell<Vec<u8>>,
+    /// The longest message that the log takes of a service, in bytes.
+    pub(crate) offer_length_max: usize,
     emissions: RefCell<Emissions>,
     emissions_full: Cell<bool>,
 }
@@ -427,6 +435,7 @@ impl HostState {
             log_position,
             leadership_term_id,
             sessions: SessionTable::default(),
+            offer_length_max: usize::MAX,
             emissions: RefCell::new(Emissions::new()),
             scratch: RefCell::new(Vec::new()),
             emissions_full: Cell::new(false),

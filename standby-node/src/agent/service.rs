@@ -120,11 +120,12 @@ impl<S: ClusteredService> ServiceAgent<S> {
     }
 
     fn load(&mut self, start: ServiceStart) -> Result<(), AgentError> {
-        let ServiceStart { point, snapshot, log_reader, log_recording } = start;
+        let ServiceStart { point, offer_length_max, snapshot, log_reader, log_recording } = start;
         self.loaded = None;
         if std::mem::replace(&mut self.was_loaded, true) {
             self.driver.renew((self.fresh.0)()?);
         }
+        self.driver.limit_offers(offer_length_max);
         match snapshot {
             Some(mut snapshot) => {
                 snapshot.restore_sessions(&mut self.driver)?;

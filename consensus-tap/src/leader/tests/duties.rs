@@ -113,12 +113,22 @@ fn timers_come_before_messages_of_services_and_those_before_ingress() {
 }
 
 #[test]
-fn a_service_message_that_no_log_takes_is_reported_once() {
-    let mut rig = Rig::new();
+fn a_service_message_that_no_log_takes_is_reported_once_and_holds_up_no_other_service() {
+    let mut rig = Rig::with(Setup { state: ConsensusModuleState::new(2, 1), ..Setup::default() });
     rig.run_ms(5);
+    emit(&mut rig.state, ServiceEmission::Offer(b"before"));
     emit(&mut rig.state, ServiceEmission::Offer(&[1; 10_000]));
+    emit(&mut rig.state, ServiceEmission::Offer(b"behind"));
+    let position = LogPosition(rig.state.log_position());
+    for i in 0..30 {
+        let offered = format!("other {i}");
+        let emission = ServiceEmission::Offer(offered.as_bytes());
+        rig.state.on_emission(ServiceId(1), position, emission).unwrap();
+    }
     rig.run_ms(50);
-    assert_eq!(rig.events(), ["term 7"]);
+    assert_eq!(rig.events()[..2], ["term 7", "service message 1 before"]);
+    let others: Vec<String> = (0..30).map(|i| format!("service message {} other {i}", i + 1)).collect();
+    assert_eq!(rig.events()[2..], others);
     let reports: Vec<_> =
         rig.actions.iter().filter(|action| matches!(action, LeaderAction::Report(_))).collect();
     assert_eq!(reports.len(), 1, "{reports:?}");

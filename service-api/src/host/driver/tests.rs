@@ -327,6 +327,18 @@ fn a_service_that_ignores_full_emissions_is_stopped() {
 }
 
 #[test]
+fn what_no_log_takes_is_refused_and_the_service_goes_on() {
+    let (mut driver, _) = started(|cluster, _| {
+        assert_eq!(cluster.offer(&[0; 101]), Err(ClusterError::TooLong { length: 101, length_max: 100 }));
+        assert_eq!(cluster.offer(&[0; 100]), Ok(()));
+    });
+    driver.limit_offers(100);
+    message(&mut driver, 32, 1).unwrap();
+    message(&mut driver, 64, 1).unwrap();
+    assert_eq!(driver.emissions().count(), 2);
+}
+
+#[test]
 fn replies_of_a_follower_succeed_and_go_nowhere() {
     let (mut driver, lines) = started(|cluster, call| {
         if let Call::Message(Some(session), _) = call {
