@@ -79,11 +79,13 @@ impl Leader {
                 self.actions.push_back(LeaderAction::ControlDone { action, log_position });
             }
             Phase::Terminating => {
-                let log_position = self.log.position();
-                if commit_position < log_position || state.log_position() < log_position {
+                // No event will ever say that padding at the end is applied.
+                let event_end = self.log.event_end();
+                if commit_position < event_end || state.log_position() < event_end {
                     return 0;
                 }
                 self.phase = Phase::Terminated;
+                let log_position = self.log.position();
                 self.actions.push_back(LeaderAction::Terminated { log_position });
             }
             Phase::TermToCommit { .. } | Phase::Terminated => return 0,

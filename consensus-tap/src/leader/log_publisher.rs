@@ -36,6 +36,8 @@ pub(super) enum AppendError {
 #[derive(Debug)]
 pub(super) struct LogPublisher {
     framer: MessageFramer,
+    /// Where the last event ends: padding may follow.
+    event_end: i64,
     position_max: i64,
     leadership_term_id: i64,
     timestamp: i64,
@@ -53,6 +55,7 @@ impl LogPublisher {
         };
         Self {
             framer: MessageFramer::new(stream, start.log_position),
+            event_end: start.log_position,
             position_max: start.terms.position_max(),
             leadership_term_id: start.leadership_term_id,
             timestamp,
@@ -63,6 +66,11 @@ impl LogPublisher {
     /// End of the log.
     pub(super) fn position(&self) -> i64 {
         self.framer.position()
+    }
+
+    /// End of the last event: the end of the log but for padding, behind which the next did not fit in.
+    pub(super) fn event_end(&self) -> i64 {
+        self.event_end
     }
 
     /// The longest message that the log takes.
@@ -186,7 +194,10 @@ impl LogPublisher {
         }
         let appended = self.framer.push(event, |position, frames| log.append(position, frames));
         match appended {
-            Ok(()) => Ok(self.framer.position()),
+            Ok(()) => {
+                self.event_end = self.framer.position();
+                Ok(self.event_end)
+            }
             Err(LogFull) => Err(AppendError::Full),
         }
     }

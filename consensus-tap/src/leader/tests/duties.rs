@@ -188,6 +188,25 @@ fn a_shutdown_takes_a_snapshot_and_ends_when_everything_is_applied() {
 }
 
 #[test]
+fn an_abort_ends_though_the_log_is_full_right_behind_padding() {
+    let mut rig = Rig::new();
+    let client = rig.add_client();
+    let session = rig.connect(client);
+    while rig.log.position() + 8_000 < 65_536 {
+        rig.clients[client].send_message(session, &[b'x'; 1_000]);
+        rig.run_ms(2);
+    }
+    rig.log.is_full = true;
+    rig.log.takes_padding = true;
+    rig.clients[client].send_message(session, &[b'y'; 8_000]);
+    rig.run_ms(20);
+    assert_eq!(rig.log.position(), 65_536, "padding to the term's end");
+    assert!(rig.leader.on_control(ControlAction::Abort));
+    rig.run_ms(20);
+    assert!(rig.actions.contains(&LeaderAction::Terminated { log_position: 65_536 }));
+}
+
+#[test]
 fn a_suspended_cluster_stays_suspended_under_a_new_leader_and_clients_hear_of_it() {
     let mut state = state_with_a_session();
     let suspend = crate::codec::log::ClusterActionRequest {
