@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::log_publisher::{AppendError, LogAppender, LogPublisher};
-use crate::module::{ConsensusModuleState, PendingMessages};
+use crate::module::{ConsensusModuleState, PendingMessages, RingPosition};
 
 /// The most timers that fire in one duty cycle, and messages of one service that are appended: as in Aeron.
 const POLL_LIMIT: usize = 20;
@@ -76,6 +76,9 @@ pub(super) struct ServiceAppends {
 struct Appended {
     /// Session id of the newest message in the log.
     session_id: i64,
+    /// Behind that message among those that are pending: what is appended and not applied is not walked over in
+    /// each cycle.
+    place: RingPosition,
     /// The next cannot be appended, which was said.
     is_stuck: bool,
 }
@@ -91,6 +94,7 @@ impl ServiceAppends {
     pub(super) fn new(state: &ConsensusModuleState) -> Self {
         let appended = |service: &PendingMessages| Appended {
             session_id: service.log_service_session_id(),
+            place: RingPosition::default(),
             is_stuck: false,
         };
         Self { services: state.services().iter().map(appended).collect() }
@@ -112,8 +116,9 @@ impl ServiceAppends {
             if service.next_service_session_id().wrapping_sub(1) <= newest || appended.is_stuck {
                 continue;
             }
-            let pending = service.iter().skip_while(|message| message.cluster_session_id <= newest);
-            for message in pending.take(POLL_LIMIT) {
+            let pending = service.iter_from(appended.place);
+            let pending = pending.skip_while(|(message, _)| message.cluster_session_id <= newest);
+            for (message, next) in pending.take(POLL_LIMIT) {
                 match publisher.append_message(message.cluster_session_id, message.payload, log) {
                     Ok(_) => {}
                     Err(AppendError::Full) => return count,
@@ -125,6 +130,7 @@ impl ServiceAppends {
                     }
                 }
                 appended.session_id = message.cluster_session_id;
+                appended.place = next;
                 count += 1;
             }
         }

@@ -22,6 +22,7 @@ mod timers;
 
 pub use diff::LEGITIMATE_DIFFERENCES;
 pub use pending_messages::{PendingMessages, PendingServiceMessage};
+pub(crate) use ring::RingPosition;
 pub use sessions::{Session, SessionState, Sessions};
 pub use snapshot::{ModuleLoader, load_snapshot};
 pub use timers::Timers;

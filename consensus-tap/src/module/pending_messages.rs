@@ -1,6 +1,6 @@
 //! One service's messages to the cluster that the log does not hold yet.
 
-use super::ring::{CAPACITY_MAX, Ring};
+use super::ring::{CAPACITY_MAX, Ring, RingPosition};
 use crate::codec::log::{SESSION_HEADER_LENGTH, SessionMessage, service_session_id};
 use crate::codec::snapshot::ServiceCounters;
 
@@ -66,9 +66,17 @@ impl PendingMessages {
 
     /// The messages in the order in which they are to be appended.
     pub fn iter(&self) -> impl Iterator<Item = PendingServiceMessage<'_>> {
-        self.ring.iter().map(|message| PendingServiceMessage {
-            cluster_session_id: cluster_session_id_of(message),
-            payload: &message[SESSION_HEADER_LENGTH..],
+        self.iter_from(RingPosition::default()).map(|(message, _)| message)
+    }
+
+    /// As [`Self::iter`], from a place on, each with the place that follows.
+    pub(crate) fn iter_from(
+        &self,
+        from: RingPosition,
+    ) -> impl Iterator<Item = (PendingServiceMessage<'_>, RingPosition)> {
+        self.ring.iter_from(from).map(|(message, next)| {
+            let cluster_session_id = cluster_session_id_of(message);
+            (PendingServiceMessage { cluster_session_id, payload: &message[SESSION_HEADER_LENGTH..] }, next)
         })
     }
 

@@ -23,7 +23,13 @@ pub(super) struct Ring {
     buffer: Vec<u8>,
     head: usize,
     tail: usize,
+    /// What growing took off positions so far.
+    base: u64,
 }
+
+/// A place in a [`Ring`] between two messages, which stays where it is when the ring grows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct RingPosition(u64);
 
 impl Ring {
     /// An empty ring without a buffer, that grows to at most `capacity_max` bytes.
@@ -32,7 +38,7 @@ impl Ring {
     /// When `capacity_max` exceeds [`CAPACITY_MAX`] or is no power of two.
     pub(super) fn new(capacity_max: usize) -> Self {
         assert!(capacity_max <= CAPACITY_MAX && capacity_max.is_power_of_two());
-        Self { capacity_max, buffer: Vec::new(), head: 0, tail: 0 }
+        Self { capacity_max, buffer: Vec::new(), head: 0, tail: 0, base: 0 }
     }
 
     /// Bytes in use, headers and padding included.
@@ -55,6 +61,7 @@ impl Ring {
         if capacity != self.buffer.len() {
             self.buffer = vec![0; capacity];
         }
+        self.base += self.tail as u64;
         self.head = 0;
         self.tail = 0;
         true
@@ -112,13 +119,19 @@ impl Ring {
 
     /// The messages from front to back.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut position = self.head;
+        self.iter_from(RingPosition::default()).map(|(message, _)| message)
+    }
+
+    /// The messages from a place on, or from the front if that is behind it, each with the place that follows.
+    pub(super) fn iter_from(&self, from: RingPosition) -> impl Iterator<Item = (&[u8], RingPosition)> {
+        let skipped = from.0.saturating_sub(self.base);
+        let mut position = usize::try_from(skipped).unwrap_or(usize::MAX).max(self.head);
         std::iter::from_fn(move || {
             while position < self.tail {
                 let (record, message) = self.record_at(position);
                 position += record;
-                if message.is_some() {
-                    return message;
+                if let Some(message) = message {
+                    return Some((message, RingPosition(self.base + position as u64)));
                 }
             }
             None
@@ -149,6 +162,7 @@ impl Ring {
             grown[first..size].copy_from_slice(&self.buffer[..size - first]);
         }
         self.buffer = grown;
+        self.base += self.head as u64;
         self.head = 0;
         self.tail = size;
         true
@@ -238,6 +252,31 @@ mod tests {
                 prop_assert!(ring.iter().eq(queue.iter().map(Vec::as_slice)));
                 prop_assert!(ring.size() <= ring.buffer.len());
                 prop_assert_eq!(ring.is_empty() , queue.is_empty());
+            }
+        }
+
+        #[test]
+        fn a_place_stays_where_it_is_while_messages_come_and_go(
+            steps in proptest::collection::vec((0u8..3, 0usize..100), 1..300)
+        ) {
+            let mut ring = Ring::new(CAPACITY_MAX);
+            let (mut pushed, mut read, mut popped) = (0u32, 0u32, 0u32);
+            let mut place = RingPosition::default();
+            for (step, length) in steps {
+                match step {
+                    0 => {
+                        prop_assert!(ring.push(&[&pushed.to_le_bytes(), &vec![7; length]]));
+                        pushed += 1;
+                    }
+                    1 => {
+                        for (message, next) in ring.iter_from(place).take(length / 20) {
+                            prop_assert_eq!(&message[..4], &read.to_le_bytes());
+                            (read, place) = (read + 1, next);
+                        }
+                    }
+                    _ => ring.pop_while(|_| popped < read && length > 20 && { popped += 1; true }),
+                }
+                prop_assert_eq!(ring.iter_from(place).count(), (pushed - read) as usize);
             }
         }
     }
