@@ -173,6 +173,22 @@ fn a_cluster_that_was_suspended_stays_so_for_its_next_leader_until_it_is_resumed
 }
 
 #[test]
+fn a_snapshot_that_is_due_before_the_log_is_led_again_is_taken_then() {
+    let ingress = format!("127.0.0.1:{}", closed_port());
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let dir = temp.path().join("node");
+    let node = started(&dir, &ingress);
+    // More of the log than is read in one cycle.
+    exchange(&mut patient_client(&ingress), 3_000, 100);
+    drop(node);
+    let flags = ["--bootstrap", "--ingress-endpoint", &ingress, "--snapshot-log-length", "1m"];
+    let extra = flags.map(str::to_owned).to_vec();
+    let node = Node::running(NodeFlags { dir: Some(dir), extra, ..NodeFlags::default() });
+    node.await_output("standby snapshot taken", 1);
+    assert_eq!(verb("suspend", &node, &["--wait", "10"]).code, Some(0), "{}", node.output());
+}
+
+#[test]
 fn a_standby_follows_the_node_that_leads_and_may_not_lead_its_log() {
     for level in ["0", "2"] {
         let leader = bootstrapped(&["--file-sync-level", level]);

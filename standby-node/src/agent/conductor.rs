@@ -369,10 +369,7 @@ impl Conductor {
 
     fn on_snapshot_event(&mut self, event: SnapshotEvent) {
         match event {
-            SnapshotEvent::Mark if self.leadership.is_leading() => {
-                self.leadership.command(LeadCommand::MarkSnapshot);
-            }
-            SnapshotEvent::Mark => self.command(ReceiverCommand::MarkSnapshot),
+            SnapshotEvent::Mark => self.mark_snapshot(),
             SnapshotEvent::Published(set) => {
                 self.serve_recordings();
                 self.on_snapshot_published(&set);

@@ -472,7 +472,7 @@ impl Conductor {
                 TransitionAction::Record(decision) => self.activation.save(Save::Decision(decision)),
                 TransitionAction::Lead(decision) => {
                     self.activation.decision = Some(decision);
-                    self.command(ReceiverCommand::Seal);
+                    self.seal();
                 }
                 TransitionAction::RecordFenced => self.activation.save(Save::Fenced),
                 TransitionAction::StopLeading => self.activation.ends = true,

@@ -47,6 +47,10 @@ pub struct Leadership {
     sessions: Vec<(i64, Counter)>,
     reports: Throttle,
     phase: Phase,
+    /// The receiver was told to give the log away.
+    is_taking_over: bool,
+    /// A snapshot is to be marked as soon as the log is led.
+    mark_waits: bool,
 }
 
 /// Who leads, and how.
@@ -158,6 +162,8 @@ impl Leadership {
             sessions: Vec::new(),
             reports: Throttle::default(),
             phase: Phase::Following,
+            is_taking_over: false,
+            mark_waits: false,
         }
     }
 
@@ -238,7 +244,7 @@ impl Conductor {
             return Err(BootstrapError::Decided.into());
         }
         self.leadership.phase = Phase::Opening { writer: None, sealed: None };
-        self.command(ReceiverCommand::Seal);
+        self.seal();
         match self.history.recover_log()? {
             Some(log) => {
                 if let Some(term) = self.history.last_term()
@@ -258,6 +264,24 @@ impl Conductor {
             }
         }
         Ok(())
+    }
+
+    /// Has whoever tells readers of the log's end mark it for a snapshot. Between two of them that waits: the receiver has
+    /// no readers any more, and who leads has none yet.
+    pub(super) fn mark_snapshot(&mut self) {
+        if self.leadership.is_leading() {
+            self.leadership.command(LeadCommand::MarkSnapshot);
+        } else if self.leadership.is_taking_over {
+            self.leadership.mark_waits = true;
+        } else {
+            self.command(ReceiverCommand::MarkSnapshot);
+        }
+    }
+
+    /// Has the receiver give the log away.
+    pub(super) fn seal(&mut self) {
+        self.leadership.is_taking_over = true;
+        self.command(ReceiverCommand::Seal);
     }
 
     /// Leads `log` in a new term from its end on. The source is left, and nobody else will write the log.
@@ -352,6 +376,9 @@ impl Conductor {
         }
         self.leadership.phase = Phase::Ordered { leadership_term_id };
         self.leadership.command(LeadCommand::Lead(Box::new(LeadOrder { start, writer, readers, module })));
+        if std::mem::take(&mut self.leadership.mark_waits) {
+            self.leadership.command(LeadCommand::MarkSnapshot);
+        }
         self.serve_recordings();
         Ok(())
     }
