@@ -294,7 +294,7 @@ impl Conductor {
         let read_ahead = place.read_ahead();
         self.log = Some(place);
         self.rings.jobs.push(StorageJob::Serve(Box::new(ServedLog { preparer, read_ahead })));
-        let synced = SyncedLog { syncer, durability, tail_end };
+        let synced = SyncedLog { syncer, durability, tail: writer.tail() };
         self.rings.synced_logs.push(Box::new(synced)).expect("a log is opened once");
         if let Some(writer) = self.leadership.take_opened(Box::new(writer)) {
             self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer });

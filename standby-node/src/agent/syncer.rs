@@ -12,6 +12,7 @@ use crate::store::counters::Counter;
 use crate::store::durability::DurabilityFile;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::sync_watch::SyncWatch;
+use crate::store::tail::Tail;
 
 /// What it takes to make a log durable.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub struct SyncedLog {
     pub syncer: RecordingSyncer,
     /// Remembers how far.
     pub durability: DurabilityFile,
-    /// Where the files' data ended when they were opened.
-    pub tail_end: i64,
+    /// Whether the files hold more than is recorded.
+    pub tail: Tail,
 }
 
 impl SyncedLog {
@@ -45,9 +46,11 @@ impl SyncedLog {
     fn try_sync(&mut self) -> Result<i64, String> {
         let position = self.syncer.sync().map_err(|error| error.to_string())?;
         let recording_id = self.syncer.recording_id();
-        self.durability
-            .mark(recording_id, position, position < self.tail_end)
-            .map_err(|error| error.to_string())?;
+        let has_tail = position < self.tail.end();
+        self.durability.mark(recording_id, position, has_tail).map_err(|error| error.to_string())?;
+        if !has_tail {
+            self.tail.settle();
+        }
         Ok(position)
     }
 }

@@ -30,6 +30,7 @@ pub mod snapshot_checksum;
 pub mod snapshot_recording;
 pub mod standby_snapshots;
 pub mod sync_watch;
+pub mod tail;
 
 use std::fs::File;
 use std::io;

@@ -9,7 +9,8 @@
 //!
 //! **The tail.** After a power cut a recording is opened at its durable position, though its files hold frames
 //! beyond. These are kept, unread. What is appended then is compared with them: equal frames are confirmed where
-//! they lie, the first that differs discards the rest. [`RecordingWriter::accept_tail`] takes them unconfirmed.
+//! they lie, the first that differs discards the rest. [`RecordingWriter::accept_tail`] takes them unconfirmed,
+//! [`RecordingWriter::discard_tail`] gives them up.
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ use super::recording_reader::RecordingReader;
 use super::segment::{SegmentError, open_whole, remove, segment_bases};
 use super::segment_preparer::SegmentSupply;
 use super::segment_views::SegmentViews;
+use super::tail::Tail;
 use crate::sys::mapped::{MapError, MappedFile, PAGE_LENGTH, Published, SegmentMap};
 
 /// The one writer of a recording. Lives on the receive thread.
@@ -29,6 +31,7 @@ pub struct RecordingWriter {
     published: Published,
     recorded_position: i64,
     tail_end: i64,
+    tail: Tail,
     allocation: Allocation,
     /// Where the room ends that the recording has: what runs beyond is refused, or makes room first.
     room_end: i64,
@@ -214,6 +217,7 @@ impl RecordingWriter {
             published,
             recorded_position: position,
             tail_end,
+            tail: Tail::new(position, tail_end),
             allocation,
             room_end: allocation.room_end(&geometry, base_position),
             segment,
@@ -241,6 +245,11 @@ impl RecordingWriter {
     /// [`Self::recorded_position`] when there is no tail.
     pub fn tail_end(&self) -> i64 {
         self.tail_end.max(self.recorded_position)
+    }
+
+    /// What tells the syncer whether there is a tail.
+    pub fn tail(&self) -> Tail {
+        self.tail.clone()
     }
 
     /// What tells readers and the syncer how far they may go.
@@ -440,9 +449,15 @@ impl RecordingWriter {
         true
     }
 
-    /// Zeroes what the files hold behind the recorded position, the last segment first: a crash in between leaves
-    /// a shorter tail.
-    fn discard_tail(&mut self) -> Result<(), SegmentError> {
+    /// Gives the tail up, if there is one: zeroes what the files hold behind the recorded position, the last segment
+    /// first. A crash in between leaves a shorter tail.
+    ///
+    /// # Errors
+    /// [`SegmentError`] when a segment of the tail cannot be removed; what is left is still a tail.
+    pub fn discard_tail(&mut self) -> Result<(), SegmentError> {
+        if self.recorded_position >= self.tail_end {
+            return Ok(());
+        }
         let segment_end = self.segment_end();
         let mut base = self.geometry.segment_base(self.tail_end);
         while base >= segment_end {
@@ -454,10 +469,13 @@ impl RecordingWriter {
         }
         let offset = (self.recorded_position - self.segment.base_position()) as usize;
         let tail_end = self.tail_end.min(segment_end);
-        // The first length goes first, so that a crash leaves no frame in front of zeros.
-        self.segment.store_length_release(offset, 0);
-        self.segment.zero(offset, (tail_end - self.recorded_position) as usize);
+        if self.recorded_position < tail_end {
+            // The first length goes first, so that a crash leaves no frame in front of zeros.
+            self.segment.store_length_release(offset, 0);
+            self.segment.zero(offset, (tail_end - self.recorded_position) as usize);
+        }
         self.tail_end = self.recorded_position;
+        self.tail.discard(self.recorded_position);
         Ok(())
     }
 

@@ -147,7 +147,7 @@ impl<'a> Node<'a> {
     }
 
     fn open_log(&mut self, log: OpenedLog, promises: &mut Promises) {
-        let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
+        let OpenedLog { writer, preparer, syncer, durability, place, .. } = log;
         let usable =
             |set: &SnapshotSet| (place.start_position()..=place.end_position()).contains(&set.log_position);
         let mut set = self.history.latest_snapshot_set(SERVICE_COUNT).filter(usable);
@@ -158,7 +158,7 @@ impl<'a> Node<'a> {
         }
         self.module_position = set.map_or(place.start_position(), |set| set.log_position);
         promises.log = true;
-        let synced = SyncedLog { syncer, durability, tail_end };
+        let synced = SyncedLog { syncer, durability, tail: writer.tail() };
         self.log = Some(Log { writer, preparer, synced, place });
     }
 
@@ -186,7 +186,7 @@ impl<'a> Node<'a> {
         let Some(log) = &mut self.log else { return Ok(()) };
         // After a sync that failed, the disk may have less than the page cache.
         promises.durable_position = log.synced.sync().inspect_err(|_| promises.is_confirmed = false)?;
-        promises.is_confirmed |= promises.durable_position >= log.synced.tail_end;
+        promises.is_confirmed |= promises.durable_position >= log.synced.tail.end();
         Ok(())
     }
 

@@ -32,6 +32,7 @@ use crate::store::SyncLevel;
 use crate::store::counters::{Counter, CountersManager};
 use crate::store::mark::NodeStateFile;
 use crate::store::recording_writer::RecordingWriter;
+use crate::store::segment::SegmentError;
 use crate::store::sync_watch::SyncWatch;
 use crate::sys::clock;
 
@@ -324,7 +325,7 @@ impl Conductor {
                 }
                 let are_told = log.readers.iter().all(|reader| reader.is_told(end.position));
                 let read_position = self.module.as_ref().and_then(|module| module.read_position());
-                if are_told && read_position == Some(end.position) {
+                if are_told && read_position == Some(end.position) && is_settled(log)? {
                     self.order()?;
                     work += 1;
                 }
@@ -429,6 +430,15 @@ impl Conductor {
         let term = NodeStateFile::read(&self.leadership.identity.node_state)?;
         Ok(term.unwrap_or_default())
     }
+}
+
+/// Whether a crash of the process loses nothing of what is recorded from here on. What a power cut left behind the log's
+/// end is given up: this node is about to append there. Until the syncer has said so on the disk, the next start would
+/// take what clients were answered for a part of that.
+fn is_settled(log: &mut SealedLog) -> Result<bool, SegmentError> {
+    let Some(writer) = &mut log.writer else { return Ok(true) };
+    writer.discard_tail()?;
+    Ok(writer.tail().is_settled())
 }
 
 /// A node's entry in the list of members: what it serves, it serves at two sockets.

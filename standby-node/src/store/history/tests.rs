@@ -1,4 +1,5 @@
 use super::*;
+use crate::agent::syncer::SyncedLog;
 use consensus_tap::wire::{DataHeader, FrameType, data};
 
 const STREAM_ID: i32 = 100;
@@ -151,6 +152,28 @@ fn after_a_power_cut_a_tail_counts_as_far_as_a_source_confirms_it() {
 
     // Killed before the tail was resolved on the disk: it is not trusted now either.
     assert_eq!(reopened(dir.path()).writer.recorded_position(), 128);
+}
+
+#[test]
+fn what_is_recorded_in_place_of_a_tail_survives_a_crash_of_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path());
+    after_another_boot(dir.path());
+
+    let OpenedLog { mut writer, syncer, durability, .. } = reopened(dir.path());
+    let mut synced = SyncedLog { syncer, durability, tail: writer.tail() };
+    synced.sync().unwrap();
+    assert!(!writer.tail().is_settled(), "the tail waits for its confirmation");
+    writer.discard_tail().unwrap();
+    synced.sync().unwrap();
+    assert!(writer.tail().is_settled());
+    writer.append(128, &frame(128, 9)).unwrap();
+    writer.append(192, &frame(192, 9)).unwrap();
+    drop((writer, synced));
+
+    let mut log = reopened(dir.path());
+    assert_eq!((log.writer.recorded_position(), log.tail_end), (256, 256));
+    assert!(log.writer.matches(192, &frame(192, 9)).unwrap());
 }
 
 /// Rewrites the mark as one of an earlier boot.

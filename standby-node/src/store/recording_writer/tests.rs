@@ -351,6 +351,22 @@ fn a_tail_that_differs_is_discarded_from_there_on() {
 }
 
 #[test]
+fn a_tail_that_is_given_up_leaves_room_for_what_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, durable, tail_end) = with_tail(directory.path());
+    let tail = writer.tail();
+    assert_eq!((tail.end(), tail.is_settled()), (tail_end, false));
+    writer.discard_tail().unwrap();
+    assert_eq!((writer.recorded_position(), writer.tail_end(), tail.end()), (durable, durable, durable));
+    assert!(!directory.path().join(geometry().segment_name(SECOND_BASE)).exists());
+    let rest = &segment_bytes(directory.path(), FIRST_BASE)[(durable - FIRST_BASE) as usize..];
+    assert!(rest.iter().all(|byte| *byte == 0));
+    writer.discard_tail().unwrap();
+    fill_to(&mut writer, SECOND_BASE + 64, 1024);
+    assert!(writer.recorded_position() > SECOND_BASE);
+}
+
+#[test]
 fn a_tail_can_be_accepted_unconfirmed() {
     let directory = tempfile::tempdir().unwrap();
     let (mut writer, _, tail_end) = with_tail(directory.path());
