@@ -221,6 +221,13 @@ fn a_standby_follows_the_node_that_leads_and_may_not_lead_its_log() {
         let mut refused = Node::start(flags(&["--bootstrap"]));
         assert_eq!(refused.wait(), Some(1));
         assert!(refused.output().contains("was led by another node, in term 0"), "{}", refused.output());
+        let out = temp.path().join("member");
+        let refused = verb("hand-over", &standby, &["--out", path(&out)]);
+        assert!(
+            refused.code == Some(1) && refused.stderr.contains("was led by another node, in term 0"),
+            "{refused:?}"
+        );
+        assert!(!out.join("cluster").exists());
         let follows = Node::running(flags(&[]));
         follows.await_status("following again", |status| status["state"] == "FOLLOWING");
     }
@@ -326,6 +333,16 @@ fn a_cluster_is_handed_over_whole_and_the_node_has_ended() {
     }
     let again = verb("hand-over", &node, &["--out", &out[0]]);
     assert!(again.code == Some(1) && again.stderr.contains("not empty"), "{again:?}");
+    let again = path(&temp.path().join("again")).to_owned();
+    let refused = verb("hand-over", &node, &["--out", &again]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("this node is fenced"), "{refused:?}");
+    let (fenced, mark) = ("activation.dat", "hand-over.dat");
+    let in_cluster = |name: &str| node.dir().join("cluster").join(name);
+    // As it is when the power goes before the directories are there.
+    std::fs::copy(in_cluster(fenced), in_cluster(mark)).expect("a copy");
+    let repeated = verb("hand-over", &node, &["--out", &again]);
+    assert_eq!(repeated.code, Some(0), "{repeated:?}");
+    assert!(!in_cluster(mark).exists(), "it is done");
     let dir = Some(node.dir().to_owned());
     let mut leading =
         Node::start(NodeFlags { dir, extra: vec!["--bootstrap".to_owned()], ..NodeFlags::default() });

@@ -1,7 +1,7 @@
 //! `hand-over`: give the cluster back, from a node that leads to fresh Java members.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,10 +10,15 @@ use consensus_tap::file::activation::{Activation, ActivationPhase, ActivationRec
 
 use super::control::{ControlRequest, LeadingNode};
 use super::output::{files, print, print_json, stopped};
+use crate::inspection::NodeFiles;
 use crate::seed::{self, SeedReport};
 use crate::store::activation_record;
 use crate::store::directory::NodeDirectory;
 use crate::sys::clock;
+
+/// What activation.dat says while a hand-over is under way: so one that was interrupted is told from a fence of another
+/// kind, and can be done again.
+const FILE_NAME: &str = "hand-over.dat";
 
 #[derive(Args, Debug)]
 pub(super) struct HandOverArgs {
@@ -59,9 +64,13 @@ pub(super) fn hand_over(args: &HandOverArgs) -> Result<ExitCode, String> {
             stopped(&args.dir)?
         }
     };
-    let reports = seed::hand_over(&files(&args.dir)?, &members, args.services, clock::epoch_ms())
-        .map_err(|error| error.to_string())?;
-    give_up_leading(&directory, &reports)?;
+    let files = files(&args.dir)?;
+    let fence = Fence::set(&files, &directory)?;
+    let reports = match seed::hand_over(&files, &members, args.services, clock::epoch_ms()) {
+        Ok(reports) => reports,
+        Err(error) => return Err(fence.lift(&error.to_string(), &members)),
+    };
+    fence.keep()?;
     drop(directory);
     if args.json {
         print_json(&reports)?;
@@ -71,25 +80,92 @@ pub(super) fn hand_over(args: &HandOverArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The cluster is led elsewhere from now on: a start of this node that led again would make two of it.
-fn give_up_leading(directory: &NodeDirectory, reports: &[SeedReport]) -> Result<(), String> {
-    let path = activation_record::path_in(&directory.cluster());
-    let found = activation_record::read(&path).map_err(|error| error.to_string())?;
-    let record = match found.record {
-        Some(record) => ActivationRecord { phase: ActivationPhase::Fenced, ..record },
-        None => ActivationRecord {
+/// That the cluster is led elsewhere from now on: a start of this node that led again would make two of it. On the disk
+/// before anybody can start from what is handed over.
+#[derive(Debug)]
+struct Fence {
+    /// activation.dat, and what it said before; `None` where that was a hand-over that was interrupted.
+    path: PathBuf,
+    before: Option<Activation>,
+    /// [`FILE_NAME`].
+    mark_path: PathBuf,
+}
+
+impl Fence {
+    fn set(files: &NodeFiles, directory: &NodeDirectory) -> Result<Self, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let path = activation_record::path_in(&directory.cluster());
+        let mark_path = directory.cluster().join(FILE_NAME);
+        let before = activation_record::read(&path).map_err(|error| text(&error))?;
+        let is_interrupted = mark_path.exists()
+            && activation_record::read(&mark_path).map_err(|error| text(&error))? == before;
+        let is_fenced = before.record.as_ref().is_some_and(|record| record.phase == ActivationPhase::Fenced);
+        if is_fenced && !is_interrupted {
+            return Err(
+                "this node is fenced: another leads, or it has handed its cluster over (activation.dat); \
+                        hand over from the node that leads, or `deactivate` this one if there is none"
+                    .to_owned(),
+            );
+        }
+        let newest = check_led(files)?;
+        let record = before.record.clone().unwrap_or_else(|| ActivationRecord {
             phase: ActivationPhase::Fenced,
-            leadership_term_id: reports.first().map_or(-1, |report| report.candidate_term_id),
-            base_log_position: reports.first().map_or(0, |report| report.log_start_position),
+            leadership_term_id: newest,
+            base_log_position: 0,
             claim_id: 0,
             log_recording_id: 0,
             forced_checks: 0,
             time_ms: clock::epoch_ms(),
-        },
-    };
-    let fenced = Activation { record: Some(record), ..found };
-    activation_record::replace(&path, &fenced)
-        .map_err(|error| format!("the directories are written, but this node may lead again: {error}"))
+        });
+        let record = Some(ActivationRecord { phase: ActivationPhase::Fenced, ..record });
+        let fenced = Activation { record, ..before.clone() };
+        for path in [&mark_path, &path] {
+            activation_record::replace(path, &fenced).map_err(|error| text(&error))?;
+        }
+        Ok(Self { path, before: Some(before).filter(|_| !is_interrupted), mark_path })
+    }
+
+    /// The hand-over is complete.
+    fn keep(self) -> Result<(), String> {
+        std::fs::remove_file(&self.mark_path).map_err(|error| {
+            format!(
+                "the directories are written, but {}: cannot remove it: {error}",
+                self.mark_path.display()
+            )
+        })
+    }
+
+    /// The hand-over has failed. Where nobody can start from anything, this node is as it was.
+    fn lift(self, reason: &str, members: &[(i32, PathBuf)]) -> String {
+        let is_startable = |out: &Path| out.join("cluster").exists();
+        let before = self.before.filter(|_| !members.iter().any(|(_, out)| is_startable(out)));
+        let Some(before) = before else {
+            return format!("{reason}; this node is fenced until the hand-over is repeated, or `deactivate`");
+        };
+        match activation_record::replace(&self.path, &before) {
+            Ok(()) => {
+                // What is left of it would say nothing.
+                let _ = std::fs::remove_file(&self.mark_path);
+                reason.to_owned()
+            }
+            Err(error) => format!("{reason}; this node stays fenced until `deactivate`: {error}"),
+        }
+    }
+}
+
+/// Whether this node led the log that it has: the last leader of a log is who it says it was. Returns the newest term.
+fn check_led(files: &NodeFiles) -> Result<i64, String> {
+    let (recording_log, _) = files.recording_log().map_err(|error| error.to_string())?;
+    let candidate = files.candidate_term().map_err(|error| error.to_string())?;
+    let led = candidate.map_or(-1, |term| term.candidate_term_id);
+    let newest = recording_log.last_term().map_or(-1, |row| row.entry.leadership_term_id);
+    if newest > led {
+        return Err(format!(
+            "the log in this directory was led by another node, in term {newest}: hand over from the node that leads, \
+             or `activate` this one once that cluster is gone"
+        ));
+    }
+    Ok(newest)
 }
 
 fn members(args: &HandOverArgs) -> Result<Vec<(i32, PathBuf)>, String> {
