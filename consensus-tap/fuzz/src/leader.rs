@@ -179,6 +179,7 @@ impl World {
         }
         if self.applies {
             self.apply();
+            self.leader.on_replied(self.state.log_position());
         }
         let mut sent = Vec::new();
         self.leader.poll_transmit(now_ns, &mut |run| sent.extend(run.datagrams().map(<[u8]>::to_vec)));
