@@ -142,6 +142,11 @@ impl Cluster {
         (&mut self.members[usize::from(id)], &self.files)
     }
 
+    /// A member's process.
+    pub(crate) fn process(&self, id: u16) -> &Process {
+        &self.members[usize::from(id)]
+    }
+
     /// Where a member is asked for its log.
     pub(crate) fn consensus_endpoint(&self, id: u16) -> String {
         format!("localhost:{}", self.ports.base + id * PORTS_PER_MEMBER + 2)
@@ -266,6 +271,10 @@ impl Client {
             (Some(sent), Some(replied), Some(open)) if sent == replied && open == 0.0 => Ok(gap),
             _ => Err(BenchError::Peer { peer: "client", what: line }),
         }
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Forgets round trips and gaps so far.
@@ -401,8 +410,10 @@ fn read_histogram(path: &Path) -> Result<Histogram<u64>, BenchError> {
         .map_err(|error| BenchError::Run(format!("{}: {error}", path.display())))
 }
 
-/// Behind the options of scripts/interop, which they override.
-const JAVA_OPTIONS: &str = "-XX:TieredStopAtLevel=4";
+/// Behind the options of scripts/interop, which they override. A driver and its clients may be stood still
+/// for longer than Aeron bears of itself.
+const JAVA_OPTIONS: &str =
+    "-XX:TieredStopAtLevel=4 -Daeron.client.liveness.timeout=60s -Daeron.publication.unblock.timeout=70s";
 /// As Aeron counts roles.
 const ROLE_LEADER: i64 = 2;
 const PORTS_PER_MEMBER: u16 = 10;

@@ -73,6 +73,9 @@ fn main() -> ExitCode {
     if node::is_asked_for() {
         return node::main();
     }
+    if bench::active_rtt::echo::is_asked_for() {
+        return bench::active_rtt::echo::main();
+    }
     if load::is_asked_for() {
         return load::main();
     }

@@ -159,6 +159,10 @@ impl ActiveNode {
         Ok(Self { process, aeron_dir, ingress_endpoints, archive_endpoint })
     }
 
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Where it takes ingress.
     pub(crate) fn ingress_endpoints(&self) -> &str {
         &self.ingress_endpoints

@@ -244,6 +244,15 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// What a quarter of the values does not exceed: what a thing takes while nothing disturbs it, where disturbances
+/// only add.
+pub(crate) fn lower_quartile(values: &[f64]) -> f64 {
+    assert!(!values.is_empty(), "a pair has runs");
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len().div_ceil(4) - 1]
+}
+
 fn extremes(values: &[f64]) -> (f64, f64) {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -299,6 +308,13 @@ mod tests {
         assert!(
             tiny.result_line(&case(Target::Zero)).contains("ours=0.00001250 peer=udp theirs=0 ratio=inf")
         );
+    }
+
+    #[test]
+    fn a_quarter_of_the_values_is_in_the_lower_quartile() {
+        assert_eq!(lower_quartile(&[3.0]), 3.0);
+        assert_eq!(lower_quartile(&[4.0, 2.0, 3.0, 1.0]), 1.0);
+        assert_eq!(lower_quartile(&[9.0, 5.0, 4.0, 8.0, 7.0, 6.0, 3.0, 2.0]), 3.0);
     }
 
     #[test]

@@ -4,16 +4,22 @@
 //! member, both with the audit service and file sync level 0. What client, drivers and loopback take by
 //! themselves is measured, too, against an echo without log and service, and taken off both. The throughput
 //! is that of our own client, which keeps so many messages under way.
+//!
+//! All of them run from the beginning to the end, and all but one stand still: they take turns of half a
+//! second, so that a machine that is disturbed for a while disturbs every side. Of a side's turns the lower
+//! quartile counts, for disturbances only ever add. Node and member idle as is fastest here: each tries its
+//! strategies first.
 
-mod echo;
+pub(crate) mod echo;
+mod party;
 
-use crate::cluster::{Client, Cluster, Workplace};
+use crate::cluster::{Cluster, Workplace};
 use crate::error::BenchError;
 use crate::load::{Load, LoadOptions};
 use crate::node::ActiveNode;
-use crate::report::{Case, Pairs, Session, Target};
-use echo::Echo;
+use crate::report::{Case, Pairs, Session, Target, lower_quartile};
 use hdrhistogram::Histogram;
+use party::{Kind, MEMBER_FLAGS, NODE_FLAGS, Party, WARM_UP_MESSAGES};
 use standby_node::agent::idle::IdleStrategy;
 use std::time::{Duration, Instant};
 
@@ -42,98 +48,142 @@ pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
 
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// Messages as fast as replies allow, for compilers to see.
+    /// How often each party warms up, for compilers to see.
     warm_up_count: u64,
-    warm_up: Duration,
+    /// Turns for each strategy that is tried; with none, all idle by the first.
+    trial_count: usize,
+    /// Turns of each side for a pair.
+    turn_count: usize,
+    /// Of the throughput.
     measured: Duration,
 }
 
 impl Plan {
-    const QUICK: Self = Self {
-        warm_up_count: 100_000,
-        warm_up: Duration::from_millis(500),
-        measured: Duration::from_secs(2),
-    };
+    const QUICK: Self =
+        Self { warm_up_count: 2, trial_count: 0, turn_count: 4, measured: Duration::from_secs(1) };
     const FULL: Self =
-        Self { warm_up_count: 400_000, warm_up: Duration::from_secs(3), measured: Duration::from_secs(10) };
+        Self { warm_up_count: 8, trial_count: 4, turn_count: 16, measured: Duration::from_secs(10) };
 }
 
 fn round_trips(session: &mut Session, plan: Plan) -> Result<(), BenchError> {
-    let mut runs = Runs::default();
-    for _ in 0..session.pair_count() {
-        let files = Workplace::create()?;
-        let node = ActiveNode::start(&files, "node", NODE_FLAGS)?;
-        runs.ours.push(measure(&files, node.ingress_endpoints(), plan)?);
-        node.stop()?;
-
-        let cluster = Cluster::start(1, MEMBER_FLAGS)?;
-        runs.theirs.push(measure(cluster.files(), &cluster.ingress_endpoints(), plan)?);
-        drop(cluster);
-
-        let echo = Echo::start(IDLE)?;
-        runs.floor.push(measure(&files, echo.ingress_endpoints(), plan)?);
-        echo.stop()?;
-    }
-    runs.report(session)
-}
-
-fn measure(files: &Workplace, endpoints: &str, plan: Plan) -> Result<Histogram<u64>, BenchError> {
-    let mut client = Client::start(files, &[CLIENT_FLAGS, &["--ingress-endpoints", endpoints]].concat())?;
-    client.send(plan.warm_up_count, 0)?;
-    client.send(at_10k(plan.warm_up), RATE)?;
-    client.reset()?;
-    client.send(at_10k(plan.measured), RATE)?;
-    client.round_trips()
-}
-
-fn at_10k(duration: Duration) -> u64 {
-    duration.as_millis() as u64 * RATE / 1000
-}
-
-/// Round trips of all pairs.
-#[derive(Debug, Default)]
-struct Runs {
-    ours: Vec<Histogram<u64>>,
-    theirs: Vec<Histogram<u64>>,
-    floor: Vec<Histogram<u64>>,
-}
-
-impl Runs {
-    fn report(&self, session: &mut Session) -> Result<(), BenchError> {
-        session.keep_histograms("10k.java-single-member", &self.ours, &self.theirs)?;
-        session.keep_histograms("10k.echo", &self.ours, &self.floor)?;
-        let quantiles =
-            [(0.5, P50_10K, P50_10K_WHOLE, FLOOR_P50_10K), (0.99, P99_10K, P99_10K_WHOLE, FLOOR_P99_10K)];
-        for (quantile, without_floor, whole, floor) in quantiles {
-            let micros = |runs: &[Histogram<u64>]| -> Vec<f64> {
-                runs.iter().map(|run| run.value_at_quantile(quantile) as f64 / 1e3).collect()
-            };
-            let [ours, theirs, floors] = [&self.ours, &self.theirs, &self.floor].map(|runs| micros(runs));
-            let (mut net, mut gross, mut above_floor) =
-                (Pairs::default(), Pairs::default(), Pairs::default());
-            // Noise only ever adds to a floor; and what lies below it has no time of its own.
-            let lowest = floors.iter().copied().fold(f64::INFINITY, f64::min);
-            for ((&ours, &theirs), &floor) in ours.iter().zip(&theirs).zip(&floors) {
-                net.push((ours - lowest).max(0.0), (theirs - lowest).max(0.0));
-                gross.push(ours, theirs);
-                above_floor.push(ours, floor);
+    let mut sides = [Kind::Node, Kind::Member, Kind::Echo].map(Side::new);
+    let tried = if plan.trial_count == 0 { &STRATEGIES[..1] } else { STRATEGIES };
+    for index in 0..sides.len() {
+        for idle in tried {
+            let mut party = Party::start(sides[index].kind, idle)?;
+            let others = || sides.iter().flat_map(|side| &side.parties);
+            for _ in 0..plan.warm_up_count {
+                others().try_for_each(Party::breathe)?;
+                party.warm_up()?;
             }
-            session.report(&without_floor, &net)?;
-            session.report(&whole, &gross)?;
-            session.report(&floor, &above_floor)?;
+            party.stand_still()?;
+            others().try_for_each(Party::breathe)?;
+            sides[index].parties.push(party);
         }
-        Ok(())
     }
+    choose(&mut sides, plan.trial_count)?;
+    for _ in 0..session.pair_count() {
+        let mut turns: [Vec<Histogram<u64>>; 3] = Default::default();
+        for _ in 0..plan.turn_count {
+            for (side, turns) in sides.iter_mut().zip(&mut turns) {
+                turns.push(side.parties[0].turn(TURN)?);
+            }
+        }
+        sides.iter_mut().zip(turns).for_each(|(side, turns)| side.pairs.push(turns));
+    }
+    report(session, &sides)
+}
+
+/// Puts first the one of each side's parties whose median is lowest, and says which that is. The others stand
+/// still from then on.
+fn choose(sides: &mut [Side; 3], trial_count: usize) -> Result<(), BenchError> {
+    let mut tried: Vec<Vec<Vec<Histogram<u64>>>> =
+        sides.iter().map(|side| side.parties.iter().map(|_| Vec::new()).collect()).collect();
+    for _ in 0..trial_count {
+        for (side, tried) in sides.iter_mut().zip(&mut tried) {
+            for (party, turns) in side.parties.iter_mut().zip(tried) {
+                turns.push(party.turn(TURN)?);
+            }
+        }
+    }
+    for (side, tried) in sides.iter_mut().zip(&tried) {
+        let p50 = |index: usize| typical(&tried[index], 0.5);
+        if trial_count > 0 {
+            let best = (0..tried.len()).min_by(|&one, &other| p50(one).total_cmp(&p50(other)));
+            side.parties.swap(0, best.expect("every side has a strategy"));
+            for (strategy, index) in STRATEGIES.iter().zip(0..) {
+                let (p50, p99) = (p50(index), typical(&tried[index], 0.99));
+                println!("tried {:?} --idle {strategy}: p50={p50:.1} p99={p99:.1} us", side.kind);
+            }
+        }
+        println!("{:?} idles by {}", side.kind, side.parties[0].idle());
+    }
+    Ok(())
+}
+
+/// Whoever takes turns.
+#[derive(Debug)]
+struct Side {
+    kind: Kind,
+    /// One for each strategy that is tried, the fastest of them first.
+    parties: Vec<Party>,
+    /// The turns of each pair.
+    pairs: Vec<Vec<Histogram<u64>>>,
+}
+
+impl Side {
+    fn new(kind: Kind) -> Self {
+        Self { kind, parties: Vec::new(), pairs: Vec::new() }
+    }
+
+    /// A quantile of each pair, in microseconds.
+    fn quantiles(&self, quantile: f64) -> Vec<f64> {
+        self.pairs.iter().map(|turns| typical(turns, quantile)).collect()
+    }
+
+    fn all_turns(&self) -> Vec<Histogram<u64>> {
+        self.pairs.iter().flatten().cloned().collect()
+    }
+}
+
+/// The lower quartile of the turns' quantiles, in microseconds.
+fn typical(turns: &[Histogram<u64>], quantile: f64) -> f64 {
+    lower_quartile(
+        &turns.iter().map(|turn| turn.value_at_quantile(quantile) as f64 / 1e3).collect::<Vec<_>>(),
+    )
+}
+
+fn report(session: &mut Session, sides: &[Side; 3]) -> Result<(), BenchError> {
+    let [ours, theirs, floor] = sides.each_ref().map(Side::all_turns);
+    session.keep_histograms("10k.java-single-member", &ours, &theirs)?;
+    session.keep_histograms("10k.echo", &ours, &floor)?;
+    let quantiles =
+        [(0.5, P50_10K, P50_10K_WHOLE, FLOOR_P50_10K), (0.99, P99_10K, P99_10K_WHOLE, FLOOR_P99_10K)];
+    for (quantile, without_floor, whole, floor) in quantiles {
+        let [ours, theirs, floors] = sides.each_ref().map(|side| side.quantiles(quantile));
+        let (mut net, mut gross, mut above_floor) = (Pairs::default(), Pairs::default(), Pairs::default());
+        // What lies below the floor has no time of its own.
+        let lowest = floors.iter().copied().fold(f64::INFINITY, f64::min);
+        for ((&ours, &theirs), &floor) in ours.iter().zip(&theirs).zip(&floors) {
+            net.push((ours - lowest).max(0.0), (theirs - lowest).max(0.0));
+            gross.push(ours, theirs);
+            above_floor.push(ours, floor);
+        }
+        session.report(&without_floor, &net)?;
+        session.report(&whole, &gross)?;
+        session.report(&floor, &above_floor)?;
+    }
+    Ok(())
 }
 
 fn throughput(session: &mut Session, plan: Plan) -> Result<(), BenchError> {
     let mut pairs = Pairs::default();
     for _ in 0..session.pair_count() {
         let files = Workplace::create()?;
-        let node = ActiveNode::start(&files, "node", NODE_FLAGS)?;
+        let node = ActiveNode::start(&files, "node", &[NODE_FLAGS, YIELD].concat())?;
         let ours = full_speed(node.ingress_endpoints(), plan)?;
         node.stop()?;
-        let cluster = Cluster::start(1, MEMBER_FLAGS)?;
+        let cluster = Cluster::start(1, &[MEMBER_FLAGS, YIELD].concat())?;
         let theirs = full_speed(&cluster.ingress_endpoints(), plan)?;
         drop(cluster);
         pairs.push(ours, theirs);
@@ -145,7 +195,7 @@ fn throughput(session: &mut Session, plan: Plan) -> Result<(), BenchError> {
 fn full_speed(endpoints: &str, plan: Plan) -> Result<f64, BenchError> {
     let options = LoadOptions { lengths: LENGTHS, window: WINDOW, resends: false, idle: IDLE };
     let mut load = Load::connect(endpoints, options)?;
-    load.send(plan.warm_up_count, 0, |_, _| true)?;
+    load.send(plan.warm_up_count * WARM_UP_MESSAGES, 0, |_, _| true)?;
     let (begun, replied_before) = (Instant::now(), load.ledger.replied);
     let mut end = (Duration::ZERO, 0);
     load.send(u64::MAX, 0, |load, _| {
@@ -161,14 +211,13 @@ fn full_speed(endpoints: &str, plan: Plan) -> Result<f64, BenchError> {
     Ok(end.1 as f64 / end.0.as_secs_f64())
 }
 
-const RATE: u64 = 10_000;
+/// What may be fastest on few cores; a spinning member is slower by far, as it has more threads than there
+/// are cores.
+const STRATEGIES: &[&str] = &["yield", "backoff"];
+const TURN: Duration = Duration::from_millis(500);
 const LENGTHS: (usize, usize) = (64, 64);
 /// Enough that neither side ever waits for the client.
 const WINDOW: usize = 4096;
 const IDLE: IdleStrategy = IdleStrategy::Yield;
-const NODE_FLAGS: &[&str] = &["--idle", "yield", "--log-term-length", "64m", "--file-sync-level", "0"];
-/// Of spin, yield and backoff, yield is the fastest here: a member has more threads than this machine cores.
-const MEMBER_FLAGS: &[&str] =
-    &["--idle", "yield", "--term-length", "64m", "--segment-length", "128m", "--file-sync-level", "0"];
-const CLIENT_FLAGS: &[&str] = &["--size-min", "64", "--size-max", "64", "--idle", "yield"];
+const YIELD: &[&str] = &["--idle", "yield"];
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);

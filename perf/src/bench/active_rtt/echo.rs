@@ -1,6 +1,8 @@
 //! The least that anybody could do for a client: sessions without a log, and a reply to each message at once.
 
+use crate::cluster::Workplace;
 use crate::error::BenchError;
+use crate::process::Process;
 use consensus_tap::channel::ChannelUri;
 use consensus_tap::codec::message::SemanticVersion;
 use consensus_tap::codec::session::{
@@ -11,54 +13,75 @@ use consensus_tap::endpoint::{Endpoint, EndpointEvent};
 use consensus_tap::image::{FragmentAssembler, ImageKey, ImageSink, Refused, SubscriptionParams};
 use consensus_tap::publication::{PublicationId, PublicationParams};
 use consensus_tap::wire::frames;
-use standby_node::agent::idle::{IdleStrategy, Idler};
+use standby_node::agent::runner::{AgentRunner, RunnerConfig, StopFlag};
+use standby_node::agent::{Agent, AgentError};
 use standby_node::net::backend::{NetworkBackend, NetworkIo};
 use standby_node::net::socket::{BufferLengths, NetworkSocket, resolve};
 use standby_node::net::{DatagramIo, Offload, Outgoing};
-use standby_node::sys::clock::monotonic_ns;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use standby_node::sys::readiness::Readiness;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
-/// A running echo. Ended when dropped.
+/// A running echo: a process of its own, with one thread that runs and idles as a node's does. Killed when
+/// dropped.
 #[derive(Debug)]
 pub(super) struct Echo {
+    process: Process,
     ingress_endpoints: String,
-    is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<(), BenchError>>>,
 }
 
 impl Echo {
     /// Listens on a free port.
-    pub(super) fn start(idle: IdleStrategy) -> Result<Self, BenchError> {
-        let buffers = BufferLengths::default();
-        let socket = NetworkSocket::open("echo", "localhost:0", buffers).map_err(BenchError::run)?;
-        let ingress_endpoints = format!("{MEMBER_ID}=localhost:{}", socket.local_addr().port());
-        let io = NetworkBackend::Mmsg.open(socket, Offload::default()).map_err(BenchError::run)?;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&is_over);
-        let thread = std::thread::spawn(move || Server::new(io).run(&told, idle));
-        Ok(Self { ingress_endpoints, is_over, thread: Some(thread) })
+    pub(super) fn start(files: &Workplace, idle: &str) -> Result<Self, BenchError> {
+        let program = std::env::current_exe().map_err(BenchError::io("find this program"))?;
+        let mut command = Command::new(program);
+        command.args([VERB, idle]);
+        let mut process = Process::spawn("echo", &command, files.errors("echo"))?;
+        let line = process.await_line("ready", START_TIMEOUT, |line| line.starts_with(READY))?;
+        Ok(Self { process, ingress_endpoints: line[READY.len()..].to_owned() })
     }
 
     pub(super) fn ingress_endpoints(&self) -> &str {
         &self.ingress_endpoints
     }
 
-    /// Ends it, and says if it failed before.
-    pub(super) fn stop(mut self) -> Result<(), BenchError> {
-        self.is_over.store(true, Ordering::Relaxed);
-        match self.thread.take() {
-            Some(thread) => thread.join().expect("the echo does not panic"),
-            None => Ok(()),
+    pub(super) fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// Whether this process is to be an echo, and not a bench.
+pub(crate) fn is_asked_for() -> bool {
+    std::env::args().nth(1).is_some_and(|verb| verb == VERB)
+}
+
+/// Is an echo until killed.
+pub(crate) fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo: {error}");
+            ExitCode::FAILURE
         }
     }
 }
 
-impl Drop for Echo {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-    }
+fn serve() -> Result<(), BenchError> {
+    let idle = std::env::args().nth(2).unwrap_or_default().parse().map_err(BenchError::run)?;
+    let buffers = BufferLengths::default();
+    let socket = NetworkSocket::open("echo", "localhost:0", buffers).map_err(BenchError::run)?;
+    let port = socket.local_addr().port();
+    let io = NetworkBackend::Mmsg.open(socket, Offload::default()).map_err(BenchError::run)?;
+    let config = RunnerConfig {
+        thread_name: "echo".to_owned(),
+        core: None,
+        idle,
+        cycle_threshold: Duration::from_millis(10),
+        cycle_gauges: Vec::new(),
+    };
+    let runner = AgentRunner::start(config, Server::new(io), StopFlag::new()).map_err(BenchError::run)?;
+    println!("{READY}{MEMBER_ID}=localhost:{port}");
+    runner.join().map_err(BenchError::run)
 }
 
 #[derive(Debug)]
@@ -121,16 +144,7 @@ impl Server {
         Self { io, endpoint, sessions, inbox, next_stream_session_id: 1 }
     }
 
-    fn run(mut self, is_over: &AtomicBool, idle: IdleStrategy) -> Result<(), BenchError> {
-        let mut idler = Idler::new(idle);
-        while !is_over.load(Ordering::Relaxed) {
-            let work = self.do_work(monotonic_ns())?;
-            idler.idle(work);
-        }
-        Ok(())
-    }
-
-    fn do_work(&mut self, now_ns: u64) -> Result<usize, BenchError> {
+    fn serve(&mut self, now_ns: u64) -> Result<usize, BenchError> {
         let Self { io, endpoint, inbox, .. } = self;
         let mut work = io
             .receive(DATAGRAMS_PER_CYCLE_MAX, |bytes, from| {
@@ -199,6 +213,22 @@ impl Server {
     }
 }
 
+impl Agent for Server {
+    fn name(&self) -> &str {
+        VERB
+    }
+
+    fn do_work(&mut self, now_ns: u64) -> Result<usize, AgentError> {
+        Ok(self.serve(now_ns)?)
+    }
+
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        if let Some(descriptor) = self.io.readable() {
+            readiness.add(descriptor);
+        }
+    }
+}
+
 fn asked(request: &SessionConnectRequest<'_>) -> (i64, i32, String) {
     (request.correlation_id, request.response_stream_id, request.response_channel.to_owned())
 }
@@ -235,6 +265,9 @@ fn reply(message: &[u8], count: i64) -> [u8; REPLY_LENGTH] {
     reply
 }
 
+const VERB: &str = "echo";
+const READY: &str = "echo ready ";
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 const MEMBER_ID: i32 = 0;
 const INGRESS_STREAM_ID: i32 = 101;
 const REPLY_LENGTH: usize = 32;
