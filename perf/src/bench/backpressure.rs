@@ -1,20 +1,28 @@
 //! `backpressure`: what a standby that does not keep up costs the cluster's clients.
 //!
-//! A client sends at a fixed rate to a Java member: with no standby, with one whose service sleeps for a millisecond with
-//! every message, with one that is stood still by SIGSTOP once it follows. Before the first of these, too, a standby
-//! joined, and has left: what its joining does to the member's caches and compiled code is no matter of its slowness.
-//! Each pair begins with another of the three, so that none profits from its place. The figures are the client's: how
-//! many messages a second came back, and the 99th percentile of the round trip from when a message should have left. A standby has a host of its own; here it shares the member's cores, so it runs at the lowest priority, and
-//! what is left of its cost is what the member does for it. Of the two standbys the worse one counts; each is told beside it.
+//! A client sends at a fixed rate to a Java member, without end but for short pauses: with no standby, with
+//! one whose service sleeps for a millisecond with every message, with one that is stood still by SIGSTOP
+//! once it follows. All of it is one living cluster and one client, in slices of a few seconds: without,
+//! stopped, without, sleeping, and again. What makes the machine or the JVM slower for a while so meets all
+//! of them. Of a pair's slices of a kind the lower quartile of their 99th percentiles counts, for
+//! disturbances only ever add, and each slice takes the same course. Before a slice without a standby, too,
+//! one joined, and has left: what its joining does to the member's caches and compiled code is no matter of
+//! its slowness. An ordinary snapshot at the beginning of each round makes that joining short.
 //!
-//! `back_pressure_events` are the times that one of the leader's senders met the end of a receiver's window, those of
-//! the streams to the standby itself apart: a window that nobody opens is what a stopped standby looks like.
+//! The figures are the client's: how many messages a second came back, and the 99th percentile of the round
+//! trip from when a message should have left. A standby has a host of its own; here it shares the member's
+//! cores, so it runs at the lowest priority, and what is left of its cost is what the member does for it. Of
+//! the two standbys the worse one counts; each is told beside it.
+//!
+//! `back_pressure_events` are the times that one of the leader's senders met the end of a receiver's window,
+//! those of the streams to the standby itself apart: a window that nobody opens is what a stopped standby looks
+//! like.
 
 use crate::cluster::{Client, Cluster, await_some};
 use crate::error::BenchError;
 use crate::node::{Node, Priority, SLEEPING_AUDIT};
 use crate::process::Signal;
-use crate::report::{Case, Pairs, Session, Target};
+use crate::report::{Case, Pairs, Session, Target, lower_quartile};
 use consensus_tap::file::cnc::counters::{COMMIT_POSITION, RECORDED_POSITION};
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
@@ -33,28 +41,32 @@ const THROUGHPUT_SLEEPING: Case = Case { case: "throughput_sleeping", ..THROUGHP
 const P99: Case = Case { case: "p99", unit: "us", target: Target::AtMost(1.25), ..THROUGHPUT };
 const P99_STOPPED: Case = Case { case: "p99_stopped", ..P99 };
 const P99_SLEEPING: Case = Case { case: "p99_sleeping", ..P99 };
-/// Runs without a standby against each other: what the rows above cannot tell from chance.
+/// Every other slice without a standby against those between: what the rows above cannot tell from chance.
 const P99_CHANCE: Case = Case { case: "p99_chance", target: Target::None, ..P99 };
 const EVENTS: Case =
     Case { case: "back_pressure_events", unit: "events", target: Target::AtMost(1.0), ..THROUGHPUT };
 
 /// Runs every case.
 pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
-    let message_count = if session.is_quick() { MESSAGES_QUICK } else { MESSAGES };
+    let plan = if session.is_quick() { Plan::QUICK } else { Plan::FULL };
     let cluster = Cluster::start(1, MEMBER_FLAGS)?;
-    let mut bench = Bench { client: cluster.client(CLIENT_FLAGS)?, cluster: &cluster, message_count };
-    bench.client.send(WARM_UP_MESSAGES * 2, RATE)?;
-    let (mut alone, mut stopped, mut sleeping) = (Vec::new(), Vec::new(), Vec::new());
-    for pair in 0..session.pair_count() {
-        for turn in 0..3 {
-            match (pair + turn) % 3 {
-                0 => alone.push(bench.alone()?),
-                1 => sleeping.push(bench.beside_sleeping()?),
-                _ => stopped.push(bench.beside_stopped()?),
-            }
+    let mut bench = Bench { client: cluster.client(CLIENT_FLAGS)?, cluster: &cluster, plan };
+    bench.client.send(plan.compiled_count, 0)?;
+    bench.client.send(RATE * plan.settled_s, RATE)?;
+    let mut kinds: [Vec<Outcome>; 4] = Default::default();
+    for _ in 0..session.pair_count() {
+        let mut pair: [Vec<Outcome>; 4] = Default::default();
+        for _ in 0..plan.rounds_per_pair {
+            bench.round(&mut pair)?;
+        }
+        for (all, slices) in kinds.iter_mut().zip(pair) {
+            all.push(Outcome::of(slices)?);
         }
     }
 
+    let [before, stopped, between, sleeping] = kinds;
+    let together = |(one, other): (&Outcome, &Outcome)| Outcome::of(vec![one.clone(), other.clone()]);
+    let alone = before.iter().zip(&between).map(together).collect::<Result<Vec<_>, _>>()?;
     let worse: Vec<Outcome> =
         stopped.iter().zip(&sleeping).map(|(stopped, sleeping)| stopped.worse(sleeping)).collect();
     let throughput = |outcome: &Outcome| outcome.throughput;
@@ -65,8 +77,8 @@ pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
     report(session, &P99, &worse, &alone, p99)?;
     report(session, &P99_STOPPED, &stopped, &alone, p99)?;
     report(session, &P99_SLEEPING, &sleeping, &alone, p99)?;
-    report(session, &P99_CHANCE, &alone[1..], &alone, p99)?;
-    report(session, &EVENTS, &worse, &alone, |outcome| outcome.event_count as f64)?;
+    report(session, &P99_CHANCE, &between, &before, p99)?;
+    report(session, &EVENTS, &worse, &alone, |outcome| outcome.event_count)?;
     let histograms =
         |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.round_trips.clone()).collect::<Vec<_>>();
     let alone = histograms(&alone);
@@ -74,23 +86,61 @@ pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
     session.keep_histograms("sleeping.no-standby", &histograms(&sleeping), &alone)
 }
 
-/// What the client met with, and the leader counted.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Messages as fast as replies allow, for compilers to see.
+    compiled_count: u64,
+    /// Seconds at the rate, before anything counts.
+    settled_s: u64,
+    rounds_per_pair: usize,
+    /// Messages of a slice.
+    message_count: u64,
+}
+
+impl Plan {
+    const QUICK: Self =
+        Self { compiled_count: 50_000, settled_s: 2, rounds_per_pair: 1, message_count: 3 * RATE / 2 };
+    const FULL: Self =
+        Self { compiled_count: 200_000, settled_s: 5, rounds_per_pair: 4, message_count: 3 * RATE };
+}
+
+/// What the client met with in slices of a kind, and the leader counted.
 #[derive(Clone, Debug)]
 struct Outcome {
     throughput: f64,
+    /// 99th percentile of each slice, in microseconds.
+    p99s_us: Vec<f64>,
     round_trips: Histogram<u64>,
-    event_count: i64,
+    /// In a slice, on average.
+    event_count: f64,
 }
 
 impl Outcome {
     fn p99_us(&self) -> f64 {
-        self.round_trips.value_at_quantile(0.99) as f64 / 1e3
+        lower_quartile(&self.p99s_us)
+    }
+
+    /// Slices of a kind, taken together. There is at least one.
+    fn of(slices: Vec<Self>) -> Result<Self, BenchError> {
+        let count = slices.len() as f64;
+        let mut slices = slices.into_iter();
+        let mut all = slices.next().expect("a round has every kind");
+        for slice in slices {
+            all.throughput += slice.throughput;
+            all.p99s_us.extend(slice.p99s_us);
+            all.round_trips.add(&slice.round_trips).map_err(BenchError::run)?;
+            all.event_count += slice.event_count;
+        }
+        all.throughput /= count;
+        all.event_count /= count;
+        Ok(all)
     }
 
     fn worse(&self, other: &Self) -> Self {
         let slower = if self.p99_us() >= other.p99_us() { self } else { other };
         Self {
             throughput: self.throughput.min(other.throughput),
+            p99s_us: slower.p99s_us.clone(),
             round_trips: slower.round_trips.clone(),
             event_count: self.event_count.max(other.event_count),
         }
@@ -113,24 +163,38 @@ fn report(
 struct Bench<'cluster> {
     cluster: &'cluster Cluster,
     client: Client,
-    message_count: u64,
+    plan: Plan,
 }
 
 impl Bench<'_> {
+    /// One slice of each kind: without a standby, stopped, without, sleeping.
+    fn round(&mut self, kinds: &mut [Vec<Outcome>; 4]) -> Result<(), BenchError> {
+        self.cluster.toggle(SNAPSHOT)?;
+        await_some("snapshot of the member", FOLLOW_TIMEOUT, || {
+            Ok(self.cluster.is_neutral()?.then_some(()))
+        })?;
+        kinds[0].push(self.alone()?);
+        kinds[1].push(self.beside_stopped()?);
+        kinds[2].push(self.alone()?);
+        kinds[3].push(self.beside_sleeping()?);
+        Ok(())
+    }
+
     /// Sends at the rate, and then counts.
     fn measure(&mut self) -> Result<Outcome, BenchError> {
         self.client.send(WARM_UP_MESSAGES, RATE)?;
         self.client.reset()?;
         let before = self.back_pressure()?;
-        let duration = self.client.send(self.message_count, RATE)?;
+        let duration = self.client.send(self.plan.message_count, RATE)?;
         let round_trips = self.client.round_trips()?;
         let after = self.back_pressure()?;
         let new_events =
             |(sender, count): (&String, &i64)| (count - before.get(sender).copied().unwrap_or(0)).max(0);
         Ok(Outcome {
-            throughput: self.message_count as f64 / duration.as_secs_f64(),
+            throughput: self.plan.message_count as f64 / duration.as_secs_f64(),
+            p99s_us: vec![round_trips.value_at_quantile(0.99) as f64 / 1e3],
             round_trips,
-            event_count: after.iter().map(new_events).sum(),
+            event_count: after.iter().map(new_events).sum::<i64>() as f64,
         })
     }
 
@@ -201,10 +265,10 @@ impl Bench<'_> {
 
 const MEMBER_FLAGS: &[&str] = &["--term-length", "64m", "--segment-length", "128m"];
 const CLIENT_FLAGS: &[&str] = &["--size-min", "64", "--size-max", "256"];
+/// `ToggleState.SNAPSHOT` of ClusterControl.java.
+const SNAPSHOT: i64 = 4;
 const RATE: u64 = 10_000;
-const MESSAGES: u64 = 10 * RATE;
-const MESSAGES_QUICK: u64 = 5 * RATE / 2;
-const WARM_UP_MESSAGES: u64 = RATE;
+const WARM_UP_MESSAGES: u64 = RATE / 2;
 /// `DRIVER_SENDER_BPE_TYPE_ID` of AeronCounters.java.
 const SENDER_BACK_PRESSURE_EVENTS: i32 = 13;
 const DIRECTORY: &str = "node";
