@@ -64,26 +64,45 @@ pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
         }
     }
 
-    let [before, stopped, between, sleeping] = kinds;
-    let together = |(one, other): (&Outcome, &Outcome)| Outcome::of(vec![one.clone(), other.clone()]);
-    let alone = before.iter().zip(&between).map(together).collect::<Result<Vec<_>, _>>()?;
-    let worse: Vec<Outcome> =
-        stopped.iter().zip(&sleeping).map(|(stopped, sleeping)| stopped.worse(sleeping)).collect();
-    let throughput = |outcome: &Outcome| outcome.throughput;
-    report(session, &THROUGHPUT, &worse, &alone, throughput)?;
-    report(session, &THROUGHPUT_STOPPED, &stopped, &alone, throughput)?;
-    report(session, &THROUGHPUT_SLEEPING, &sleeping, &alone, throughput)?;
-    let p99 = |outcome: &Outcome| outcome.p99_us();
-    report(session, &P99, &worse, &alone, p99)?;
-    report(session, &P99_STOPPED, &stopped, &alone, p99)?;
-    report(session, &P99_SLEEPING, &sleeping, &alone, p99)?;
-    report(session, &P99_CHANCE, &between, &before, p99)?;
-    report(session, &EVENTS, &worse, &alone, |outcome| outcome.event_count)?;
+    // Each against as many slices as it has itself, those before it: of more, the lowest would be lower.
+    let [before_stopped, stopped, before_sleeping, sleeping] = kinds;
+    let sides = [(&stopped, &before_stopped), (&sleeping, &before_sleeping)];
+    let throughput: Figure = |outcome| outcome.throughput;
+    session.report(&THROUGHPUT, &worse_of(sides, f64::min, throughput))?;
+    session.report(&THROUGHPUT_STOPPED, &pairs(&stopped, &before_stopped, throughput))?;
+    session.report(&THROUGHPUT_SLEEPING, &pairs(&sleeping, &before_sleeping, throughput))?;
+    session.report(&P99, &worse_of(sides, f64::max, Outcome::p99_us))?;
+    session.report(&P99_STOPPED, &pairs(&stopped, &before_stopped, Outcome::p99_us))?;
+    session.report(&P99_SLEEPING, &pairs(&sleeping, &before_sleeping, Outcome::p99_us))?;
+    session.report(&P99_CHANCE, &pairs(&before_sleeping, &before_stopped, Outcome::p99_us))?;
+    session.report(&EVENTS, &worse_of(sides, f64::max, |outcome| outcome.event_count))?;
     let histograms =
         |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.round_trips.clone()).collect::<Vec<_>>();
-    let alone = histograms(&alone);
-    session.keep_histograms("stopped.no-standby", &histograms(&stopped), &alone)?;
-    session.keep_histograms("sleeping.no-standby", &histograms(&sleeping), &alone)
+    session.keep_histograms("stopped.no-standby", &histograms(&stopped), &histograms(&before_stopped))?;
+    session.keep_histograms("sleeping.no-standby", &histograms(&sleeping), &histograms(&before_sleeping))
+}
+
+fn pairs(ours: &[Outcome], theirs: &[Outcome], figure: Figure) -> Pairs {
+    let mut pairs = Pairs::default();
+    ours.iter().zip(theirs).for_each(|(ours, theirs)| pairs.push(figure(ours), figure(theirs)));
+    pairs
+}
+
+type Figure = fn(&Outcome) -> f64;
+
+/// In each pair that of two kinds whose figure is the worse one, with those that it is held against.
+fn worse_of(sides: [(&Vec<Outcome>, &Vec<Outcome>); 2], worse: fn(f64, f64) -> f64, figure: Figure) -> Pairs {
+    let [(one, before_one), (other, before_other)] = sides;
+    let mut pairs = Pairs::default();
+    for index in 0..one.len() {
+        let (of_one, of_other) = (figure(&one[index]), figure(&other[index]));
+        if worse(of_one, of_other) == of_one {
+            pairs.push(of_one, figure(&before_one[index]));
+        } else {
+            pairs.push(of_other, figure(&before_other[index]));
+        }
+    }
+    pairs
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -135,28 +154,6 @@ impl Outcome {
         all.event_count /= count;
         Ok(all)
     }
-
-    fn worse(&self, other: &Self) -> Self {
-        let slower = if self.p99_us() >= other.p99_us() { self } else { other };
-        Self {
-            throughput: self.throughput.min(other.throughput),
-            p99s_us: slower.p99s_us.clone(),
-            round_trips: slower.round_trips.clone(),
-            event_count: self.event_count.max(other.event_count),
-        }
-    }
-}
-
-fn report(
-    session: &mut Session,
-    case: &Case,
-    ours: &[Outcome],
-    theirs: &[Outcome],
-    figure: impl Fn(&Outcome) -> f64,
-) -> Result<(), BenchError> {
-    let mut pairs = Pairs::default();
-    ours.iter().zip(theirs).for_each(|(ours, theirs)| pairs.push(figure(ours), figure(theirs)));
-    session.report(case, &pairs)
 }
 
 #[derive(Debug)]
