@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use service_api::{ServiceError, SnapshotReader, SnapshotWriter};
 
-use super::{FNV_OFFSET_BASIS, FNV_PRIME, words};
+use super::{FNV_OFFSET_BASIS, words};
+use crate::sys::fnv::FNV_PRIME;
 
 /// Words of 8 bytes, the hash of a message in each.
 #[derive(Clone, Default)]

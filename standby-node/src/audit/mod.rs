@@ -27,10 +27,12 @@ use ballast::Ballast;
 use lag_clock::LagClock;
 
 use crate::status::{LagFigures, LagWindow};
+use crate::sys::fnv::{self, Fnv1a};
 
 /// The service. See the module for what it does.
 pub struct Audit {
     hash: u64,
+    fnv_1a: Fnv1a,
     count: i64,
     ballast: Ballast,
     /// Ages of messages when they were applied; not part of the state, and summed up when they are looked at.
@@ -48,6 +50,7 @@ impl Audit {
     pub fn new(monotonic_ns: fn() -> u64) -> Self {
         Self {
             hash: FNV_OFFSET_BASIS,
+            fnv_1a: fnv::fnv_1a(),
             count: 0,
             ballast: Ballast::default(),
             lag: RefCell::new(LagWindow::new()),
@@ -93,7 +96,7 @@ impl Audit {
     }
 
     fn mix(&mut self, bytes: &[u8]) {
-        self.hash = fnv_1a(self.hash, bytes);
+        self.hash = (self.fnv_1a)(self.hash, bytes);
     }
 
     fn carry_out(&mut self, cluster: &Cluster<'_>, timestamp: i64, command: u64, payload: &[u8]) {
@@ -305,16 +308,6 @@ pub struct BallastLengthError {
     pub found: usize,
 }
 
-/// FNV-1a with 64 bits, continued from `hash`. Each step needs the one before it, so the multiplier's latency
-/// of some four cycles a byte is the floor, and a plain loop is at it.
-#[inline]
-fn fnv_1a(mut hash: u64, bytes: &[u8]) -> u64 {
-    for &byte in bytes {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME);
-    }
-    hash
-}
-
 fn i64_of(bytes: &[u8]) -> i64 {
     i64::from_le_bytes(bytes.try_into().expect("8 bytes"))
 }
@@ -327,7 +320,6 @@ fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
 }
 
 const FNV_OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x100_0000_01b3;
 
 const COMMAND_SCHEDULE_TIMER: u64 = 1;
 const COMMAND_OFFER: u64 = 2;

@@ -1,4 +1,4 @@
-//! System calls and mapped memory: the only code that holds `unsafe`.
+//! System calls, mapped memory and processor features: the only code that holds `unsafe`.
 #![allow(unsafe_code, reason = "this is the one place for it; every block carries its proof")]
 
 pub mod affinity;
@@ -6,6 +6,7 @@ pub mod affinity;
 pub mod allocations;
 pub mod clock;
 pub mod disk;
+pub mod fnv;
 pub mod mapped;
 pub mod memory;
 pub mod mmsg;
