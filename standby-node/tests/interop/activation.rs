@@ -1,37 +1,38 @@
 //! Every member of a real cluster is lost, the flag is set, and unmodified clients go on in their sessions.
 
-use std::path::Path;
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, ClusterConfig};
-use crate::support::files::copy_directory;
-use crate::support::standby::{BINARY, Standby};
+use crate::support::flip::{
+    MAY_LEAD, PATIENCE, REFUSED, activate, activate_when_silent, expect_replayed_by_java, text,
+};
+use crate::support::standby::Standby;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Exit code of an `activate` that was refused.
-const REFUSED: i32 = 3;
+/// Aeron's own heartbeat time-out, from which a client's default patience follows: twice as long.
+const AERON_HEARTBEAT: [&str; 4] = ["--heartbeat-timeout-ms", "10000", "--canvass-timeout-ms", "20000"];
+/// A client of Aeron's defaults; only the program around it is patient.
+const DEFAULTS: [&str; 2] = ["--reconnect-after-ms", "60000"];
 
 #[test]
 fn a_client_goes_on_in_its_session_when_every_member_is_killed_and_the_flag_is_set() {
     if crate::support::skip() {
         return;
     }
-    flip("activation_three", 3, Duration::from_millis(1500));
-    flip("activation_one", 1, Duration::from_secs(5));
+    flip(ClusterConfig::new("activation_three", 3), &PATIENCE, Duration::from_millis(1500));
+    flip(ClusterConfig::new("activation_one", 1).flags(&AERON_HEARTBEAT), &DEFAULTS, Duration::from_secs(5));
 }
 
 /// Kills all members under load, sets the flag `delay` later, and has a Java cluster replay what the new leader wrote.
-fn flip(test: &str, members: u16, delay: Duration) {
-    let cluster = Cluster::start(ClusterConfig::new(test, members));
+fn flip(config: ClusterConfig, client_flags: &[&str], delay: Duration) {
+    let test = config.test.clone();
+    let cluster = Cluster::start(config);
     let load = ["--count", "40000", "--rate", "5000", "--size-max", "2000", "--resend"];
     let commands = ["--timer-share", "0.05", "--service-share", "0.05", "--timer-delay-max-ms", "3000"];
-    let patience = ["--new-leader-timeout-ms", "60000", "--reconnect-after-ms", "60000"];
-    let client = Client::spawn(&cluster, &[&load[..], &commands, &patience].concat());
+    let client = Client::spawn(&cluster, &[&load[..], &commands, client_flags].concat());
     client.await_connected();
-    let standby =
-        Standby::follow(&cluster, "standby", &["--fence", "none", "--ingress-endpoint", "localhost:0"]);
+    let standby = Standby::follow(&cluster, "standby", &MAY_LEAD);
     std::thread::sleep(Duration::from_secs(3));
 
     let early = activate(&standby, &[]);
@@ -41,17 +42,7 @@ fn flip(test: &str, members: u16, delay: Duration) {
 
     cluster.members().iter().for_each(|member| member.kill());
     std::thread::sleep(delay);
-    let deadline = Instant::now() + MINUTE;
-    loop {
-        let flipped = activate(&standby, &[]);
-        if flipped.status.success() {
-            println!("{}", text(&flipped));
-            break;
-        }
-        // The machine may be slow to believe that members are dead; nothing else may speak against it.
-        assert!(text(&flipped).contains("member-living"), "{flipped:?}");
-        assert!(Instant::now() < deadline, "{flipped:?}\n{}", standby.output());
-    }
+    activate_when_silent(&standby, &[]);
 
     let result = client.wait(MINUTE);
     println!("{}", result.line);
@@ -63,19 +54,7 @@ fn flip(test: &str, members: u16, delay: Duration) {
     }
     standby.stop();
 
-    let ours = standby.audit_log();
-    let last = *ours.lines.last().expect("it prints at its end");
-    let config = ClusterConfig::new(&format!("{test}_java"), 1).flags(&["--keep-marks"]);
-    let java = Cluster::start_on(config, |member: &Path| {
-        copy_directory(standby.dir(), member);
-        std::fs::remove_dir_all(member.join("aeron")).expect("the counters of the node that has ended");
-    });
-    java.await_leader(None, MINUTE);
-    java.shutdown();
-    let theirs = &java.audit_logs()[0];
-    let first_new = theirs.lines.iter().find(|line| line.position > last.position);
-    let first_new = first_new.unwrap_or_else(|| panic!("no new term behind {last:?}: {theirs:?}"));
-    assert_eq!((first_new.count, first_new.hash), (last.count, last.hash), "{first_new:?}, {last:?}");
+    expect_replayed_by_java(&standby, &format!("{test}_java"));
 }
 
 #[test]
@@ -103,15 +82,4 @@ fn a_flag_without_a_fence_or_with_one_that_fails_is_refused_and_following_goes_o
     let position = cluster.await_quiet(MINUTE);
     unfenced.await_applied(position, MINUTE);
     failing.await_applied(position, MINUTE);
-}
-
-fn activate(standby: &Standby, flags: &[&str]) -> Output {
-    let mut command = Command::new(BINARY);
-    command.args(["activate", "--wait", "20", "--dir"]).arg(standby.dir()).args(flags);
-    command.output().expect("the binary runs")
-}
-
-/// Everything that a verb printed.
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, ClusterConfig, await_some};
 use crate::support::ending::{await_source, expect_equal, expect_progress, newest_number};
+use crate::support::log_relays::LogRelays;
 use crate::support::ports::Ports;
 use crate::support::relay::Relay;
 use crate::support::standby::Standby;
@@ -16,42 +17,6 @@ const LOG_STREAM_ID: i32 = 100;
 const MTU: i64 = 1408;
 /// A leader that has recorded this much more than it committed has surely taken messages that will be lost.
 const UNCOMMITTED: i64 = 48 * 1024;
-
-/// A member's log endpoint as the other members know it, behind a relay that can be cut.
-struct LogRelays {
-    relays: Vec<Relay>,
-}
-
-impl LogRelays {
-    /// Three members whose log passes through relays, while all else between them goes straight.
-    fn cluster(test: &str) -> (Cluster, Self) {
-        // Placeholders: the relays must exist before the members, whose ports are known later.
-        let nowhere = ([127, 0, 0, 1], 9).into();
-        let relays: Vec<_> = (0..3).map(|id| Relay::start(0, nowhere, id)).collect();
-        let config = ClusterConfig::new(test, 3).flags(&[
-            "--heartbeat-timeout-ms",
-            "4000",
-            "--canvass-timeout-ms",
-            "8000",
-        ]);
-        let cluster = Cluster::start_each(config, |own, base| {
-            let entry = |id: u16| {
-                let port = |offset| format!("localhost:{}", base + 10 * id + offset);
-                let relay = &relays[usize::from(id)];
-                relay.set_target(([127, 0, 0, 1], base + 10 * id + 3).into());
-                let log = if id == own { port(3) } else { format!("localhost:{}", relay.address().port()) };
-                [id.to_string(), port(1), port(2), log, port(4), port(0)].join(",")
-            };
-            vec!["--members".to_owned(), (0..3).map(entry).collect::<Vec<_>>().join("|")]
-        });
-        (cluster, Self { relays })
-    }
-
-    /// No log reaches any member, or it does again. Nothing else is touched.
-    fn set_cut(&self, is_cut: bool) {
-        self.relays.iter().for_each(|relay| relay.set_partition(is_cut));
-    }
-}
 
 #[test]
 fn messages_that_only_the_leader_has_are_never_applied() {

@@ -8,9 +8,8 @@ use consensus_tap::file::recording_log::RecordingLog;
 use crate::support::agreement::{end_and_compare, last_position};
 use crate::support::client::{Client, send};
 use crate::support::cluster::{Cluster, ClusterConfig, field};
-use crate::support::java;
+use crate::support::java_backup::JavaBackup;
 use crate::support::ports::Ports;
-use crate::support::process::Process;
 use crate::support::standby::Standby;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -108,32 +107,15 @@ fn the_official_cluster_backup_follows_a_standby() {
     let end = cluster.await_quiet(MINUTE);
     top.await_applied(end, MINUTE);
 
-    let dir = cluster.scratch().data("java-backup");
-    let mut command = java::command("BackupRunner", &cluster.config().aeron_version);
-    command.arg("--dir").arg(&dir).args(["--consensus-endpoints", &endpoint(&ports, 0)]).args([
-        "--host",
-        "localhost",
-        "--port",
-        &ports.port(10).to_string(),
-        "--clean",
-    ]);
-    let backup = Process::spawn("BackupRunner", &command, &cluster.scratch().log("java-backup"));
-    let position = |line: &str| field(line, "position").and_then(|text| text.parse::<i64>().ok());
-    let recorded = |end: i64| {
-        let is_there = |line: &str| position(line).is_some_and(|position| position >= end);
-        if let Err(error) = backup.await_line(0, MINUTE, "the log", is_there) {
-            panic!("{error}");
-        }
-    };
-    recorded(end);
+    let backup = JavaBackup::start(cluster.scratch(), "java-backup", &endpoint(&ports, 0), ports.port(10));
+    backup.await_recorded(end);
     // And what comes while it follows.
     send(&cluster, 500);
-    let end = cluster.await_quiet(MINUTE);
-    recorded(end);
-    backup.signal("TERM");
-    assert!(backup.wait(MINUTE).is_some(), "the backup ends");
+    backup.await_recorded(cluster.await_quiet(MINUTE));
+    backup.stop();
 
-    let image = std::fs::read(dir.join("cluster/recording.log")).expect("the backup's recording log");
+    let image =
+        std::fs::read(backup.dir().join("cluster/recording.log")).expect("the backup's recording log");
     let sets = RecordingLog::parse(image).expect("a recording log").snapshot_sets(1);
     assert_eq!(sets.len(), 1, "the snapshot that we had fetched ourselves was replicated from us");
     end_and_compare(&cluster, &[&top]);

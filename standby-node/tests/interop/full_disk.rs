@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, ClusterConfig};
 use crate::support::ending::expect_equal;
+use crate::support::flip::{MAY_LEAD, PATIENCE, activate_when_silent, expect_replayed_by_java};
+use crate::support::scratch::Scratch;
 use crate::support::standby::Standby;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -49,6 +51,60 @@ fn a_disk_that_fills_up_stops_the_recording_and_nothing_else() {
     standby.await_applied(position, MINUTE);
     assert!(standby.output().contains(&format!("log found start=0 end={recorded}")), "{}", standby.output());
     expect_equal(&cluster, &standby);
+}
+
+#[test]
+fn a_leader_on_a_full_disk_takes_nothing_more_and_goes_on_in_its_sessions_once_there_is_room() {
+    const TEST: &str = "a_leader_on_a_full_disk_takes_nothing_more";
+    if crate::support::skip() {
+        return;
+    }
+    let config = ClusterConfig::new("a_leader_on_a_full_disk", 1);
+    let cluster = Cluster::start(config.flags(&["--term-length", "64k", "--segment-length", "64k"]));
+    let Some(disk) = Tmpfs::mount(TEST, &cluster.scratch().data("standby"), "4m") else { return };
+    let node = Standby::follow(&cluster, "standby", &MAY_LEAD);
+    let client = Client::spawn(&cluster, &[&["--interactive", "--size-max", "2000"][..], &PATIENCE].concat());
+    client.await_connected();
+    client.send(200, 1_000.0, MINUTE).expect_all_replied();
+    node.await_applied(cluster.await_quiet(MINUTE), MINUTE);
+    cluster.member(0).kill();
+    activate_when_silent(&node, &[]);
+
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| client.send(5_000, 3_000.0, MINUTE));
+        let words = ["the log takes nothing more until there is room for it", "No space left on device"];
+        let is_said = |output: &str| words.iter().all(|word| output.contains(word));
+        node.await_output("that the disk is full", MINUTE, is_said);
+        // What is there is applied, and nothing else is taken.
+        let full = node.await_status("standing still", MINUTE, |status| {
+            status["applied_position"] == status["recorded_position"]
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        let still = node.status().expect("the node runs on");
+        assert_eq!(still["recorded_position"], full["recorded_position"]);
+        assert_eq!(still["role"], "LEADER", "{still:#}");
+
+        disk.resize("64m");
+        let result = sending.join().expect("sent");
+        println!("{}", result.line);
+        result.expect_all_replied();
+        assert_eq!((result.sent(), result.number("reconnects")), (5_200, 0.0), "{}", result.line);
+    });
+    node.stop();
+    expect_replayed_by_java(&node, "a_leader_on_a_full_disk_java");
+}
+
+#[test]
+fn a_cluster_is_not_begun_on_a_disk_without_room_for_its_log_and_that_is_said() {
+    const TEST: &str = "a_cluster_is_not_begun_on_a_disk_without_room";
+    let scratch = Scratch::new(TEST);
+    let Some(_disk) = Tmpfs::mount(TEST, &scratch.data("active"), "4m") else { return };
+    let node = Standby::start(&scratch, "active", "localhost:9", &["--bootstrap"]);
+    let ended = node.process().wait(MINUTE);
+    assert_eq!(ended.and_then(|status| status.code()), Some(1), "{}", node.output());
+    for words in ["bootstrap: the log cannot be opened", "No space left on device", "free space"] {
+        assert!(node.output().contains(words), "no `{words}` in:\n{}", node.output());
+    }
 }
 
 /// A file system of its own, unmounted on drop.

@@ -1,7 +1,6 @@
 //! A node of ours that began a cluster of its own, under an unmodified Java client and Aeron's own tools; and a Java
 //! cluster that goes on from what it left.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,7 @@ use standby_node::store::cnc::CncReader;
 use crate::support::agreement::last_position;
 use crate::support::audit_log::compare;
 use crate::support::client::{Client, ClientConfig};
-use crate::support::cluster::{Cluster, ClusterConfig};
-use crate::support::files::copy_directory;
+use crate::support::flip;
 use crate::support::java;
 use crate::support::ports::Ports;
 use crate::support::scratch::Scratch;
@@ -96,17 +94,6 @@ impl Active {
         let status = status.unwrap_or_else(|| panic!("it does not end:\n{}", self.node.output()));
         assert!(status.success(), "it ended with {status}:\n{}", self.node.output());
     }
-
-    /// A Java cluster of one that starts on a copy of what the node left.
-    fn java_cluster(&self, test: &str) -> Cluster {
-        let config = ClusterConfig::new(test, 1).flags(&["--keep-marks"]);
-        let cluster = Cluster::start_on(config, |member: &Path| {
-            copy_directory(self.node.dir(), member);
-            std::fs::remove_dir_all(member.join("aeron")).expect("the counters of the node that has ended");
-        });
-        cluster.await_leader(None, MINUTE);
-        cluster
-    }
 }
 
 #[test]
@@ -121,19 +108,9 @@ fn an_unmodified_client_is_answered_in_order_and_a_java_cluster_replays_the_log(
         active.exchange(2_000);
         active.exchange(500);
         active.node.stop();
-        let ours = active.node.audit_log();
-        let last = *ours.lines.last().expect("it prints at its end");
-
-        let java = active.java_cluster(&format!("{test}_java"));
-        java.shutdown();
-        let theirs = java.audit_logs();
         // Without a snapshot, all of the state that Java has at its first new term comes from our log.
-        let first_new = theirs[0].lines.iter().find(|line| line.position > last.position);
-        let first_new = first_new.unwrap_or_else(|| panic!("no new term behind {last:?}: {theirs:?}"));
-        assert_eq!((first_new.count, first_new.hash), (last.count, last.hash), "{first_new:?}, {last:?}");
-        let common = theirs[0].lines.iter().filter(|line| ours.lines.contains(line)).count();
-        println!("{layout}, level {level}: {} audited, {common} lines in common", last.count);
-        assert!(common >= 1, "none of {:?} is among {:?}", ours.lines, theirs[0].lines);
+        let common = flip::expect_replayed_by_java(&active.node, &format!("{test}_java"));
+        assert!(common >= 1, "{layout}, level {level}");
     }
 }
 
@@ -188,7 +165,7 @@ fn cluster_control_suspends_resumes_snapshots_and_shuts_down_and_java_loads_the_
     drop(cnc);
 
     // Both end at the snapshot, and go on as one.
-    let java = active.java_cluster("leading_control_java");
+    let java = flip::java_cluster(&active.node, "leading_control_java");
     java.shutdown();
     let logs = java.audit_logs();
     let end = last_position(&logs);

@@ -2,12 +2,16 @@
 
 mod access;
 mod activation;
+mod activation_clients;
+mod activation_tail;
+mod after_activation;
 mod announcements;
 mod archive_server;
 mod backup;
 mod cold_restore;
 mod commit_safety;
 mod daisy_chain;
+mod fail_back;
 mod failures;
 mod following;
 mod forks;

@@ -1,17 +1,17 @@
 //! Aeron's own tools on the directory of a standby that joined by a snapshot: beside the running node, and on copies of
 //! what it left when it was stopped and when it was killed. What our verbs say is held against what they say.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::archive_host::ArchiveHost;
 use crate::support::client::send;
 use crate::support::cluster::{Cluster, ClusterConfig, field};
 use crate::support::files::copy_directory;
 use crate::support::java;
-use crate::support::process::Process;
 use crate::support::standby::{BINARY, Standby};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -85,7 +85,7 @@ fn through_a_java_driver(cluster: &Cluster, standby: &Standby) {
     let archive_endpoint = archive_endpoint.expect("the address in the log").to_owned();
     let (other, aeron_dir) = (cluster.scratch().data("other"), cluster.scratch().data("other-driver"));
     std::fs::create_dir_all(other.join("archive")).expect("a directory");
-    let _host = ArchiveHost::start(cluster, &other, &aeron_dir, "beside");
+    let _host = ArchiveHost::start(&cluster.scratch().log("beside-host"), &other, &aeron_dir, &[]);
     let properties = [
         format!("-Daeron.dir={}", aeron_dir.display()),
         format!("-Daeron.archive.control.channel=aeron:udp?endpoint={archive_endpoint}"),
@@ -115,7 +115,7 @@ fn on_what_is_left(cluster: &Cluster, standby: &Standby, how: &str) {
     let snapshot = verb(&opened, &["snapshot", "describe"]);
     let aeron_dir = standby.dir().join("aeron");
     std::fs::remove_dir_all(&aeron_dir).expect("the cnc.dat of a node that has ended");
-    let host = ArchiveHost::start(cluster, &opened, &aeron_dir, how);
+    let host = ArchiveHost::start(&cluster.scratch().log(&format!("{how}-host")), &opened, &aeron_dir, &[]);
     let ipc = [
         format!("-Daeron.dir={}", aeron_dir.display()),
         "-Daeron.archive.control.channel=aeron:ipc".to_owned(),
@@ -211,31 +211,4 @@ fn tool(class: &str, dir: &Path, words: &[&str], properties: &[String]) -> Strin
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{class} {words:?}: {}\n{text}\n{errors}", output.status);
     text
-}
-
-/// A Java archive on a directory. Dropping it ends it.
-struct ArchiveHost {
-    process: Process,
-}
-
-impl ArchiveHost {
-    fn start(cluster: &Cluster, dir: &Path, aeron_dir: &Path, how: &str) -> Self {
-        let mut command = java::command("ArchiveHost", java::AERON_VERSION);
-        let dirs: [(&str, PathBuf); 2] = [("--dir", dir.to_owned()), ("--aeron-dir", aeron_dir.to_owned())];
-        for (flag, dir) in dirs {
-            command.arg(flag).arg(dir);
-        }
-        let process =
-            Process::spawn("archive-host", &command, &cluster.scratch().log(&format!("{how}-host")));
-        process
-            .await_line(0, MINUTE, "ready", |line| line == "ready")
-            .unwrap_or_else(|error| panic!("{error}"));
-        Self { process }
-    }
-}
-
-impl Drop for ArchiveHost {
-    fn drop(&mut self) {
-        self.process.kill();
-    }
 }

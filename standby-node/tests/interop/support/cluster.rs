@@ -83,8 +83,16 @@ impl Cluster {
     /// # Panics
     /// If a member does not come up.
     pub(crate) fn start_on(config: ClusterConfig, fill: impl Fn(&Path)) -> Self {
+        Self::start_after(config, |member| fill(member.dir()))
+    }
+
+    /// Starts all members once `prepare` has done with each what is to be done before, in its directory or beside it.
+    ///
+    /// # Panics
+    /// If a member does not come up.
+    pub(crate) fn start_after(config: ClusterConfig, prepare: impl FnMut(&Member)) -> Self {
         let cluster = Self::prepare(config, |_, _| Vec::new());
-        cluster.members.iter().for_each(|member| fill(member.dir()));
+        cluster.members.iter().for_each(prepare);
         cluster.launch(&[]);
         cluster
     }

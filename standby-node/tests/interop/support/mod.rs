@@ -17,6 +17,7 @@
 
 pub(crate) mod agreement;
 pub(crate) mod archive_client;
+pub(crate) mod archive_host;
 pub(crate) mod audit_log;
 pub(crate) mod burst_audit;
 pub(crate) mod client;
@@ -25,11 +26,15 @@ pub(crate) mod control_toggle;
 pub(crate) mod ending;
 pub(crate) mod faults;
 pub(crate) mod files;
+pub(crate) mod flip;
 pub(crate) mod in_process;
 pub(crate) mod java;
+pub(crate) mod java_backup;
+pub(crate) mod log_relays;
 pub(crate) mod module_snapshot;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod recorded_log;
 pub(crate) mod relay;
 pub(crate) mod scratch;
 pub(crate) mod standby;

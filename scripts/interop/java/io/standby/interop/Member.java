@@ -1,6 +1,7 @@
 package io.standby.interop;
 
 import java.io.File;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.ArrayList;
@@ -29,7 +30,9 @@ import org.agrona.concurrent.IdleStrategy;
  * <p>Prints {@code member id=0 ready role=FOLLOWER term=0} once its first election is over, then a line
  * {@code member id=0 role=LEADER term=3} for each change, {@code member id=0 election} when one begins,
  * {@code member id=0 commit=P} when the commit position moved, {@code member id=0 stopped} at a clean end, and
- * the services' audit lines. With {@code --lag-commands} it obeys {@link LagCommands} for service 0. Errors go to stderr. SIGTERM and ClusterControl's SHUTDOWN and ABORT end it cleanly.
+ * the services' audit lines. With {@code --lag-commands} it obeys {@link LagCommands} for service 0. With
+ * {@code --external-driver} driver and archive are those of an {@link ArchiveHost} in {@code --aeron-dir}. Errors go to
+ * stderr. SIGTERM and ClusterControl's SHUTDOWN and ABORT end it cleanly.
  */
 public final class Member {
     private static final String LOCAL_CONTROL_CHANNEL = "aeron:ipc?term-length=64k";
@@ -77,19 +80,24 @@ public final class Member {
     private void launch() throws Exception {
         final File archiveDir = new File(flags.baseDir, "archive");
         final File clusterDir = new File(flags.baseDir, "cluster");
-        if (flags.isCleanStart) {
-            IoUtil.delete(archiveDir, true);
-            IoUtil.delete(clusterDir, true);
-        } else if (flags.takeOverMarks) {
-            MarkFiles.release(archiveDir);
-            MarkFiles.release(clusterDir);
-        }
         final Supplier<IdleStrategy> idle = Idle.named(flags.idle);
-        parts.add(MediaDriver.launch(driver(idle)));
-        parts.add(Archive.launch(archive(archiveDir, idle)));
+        if (!flags.usesExternalDriver) {
+            prepare(archiveDir);
+            parts.add(MediaDriver.launch(driver(idle)));
+            parts.add(Archive.launch(archive(archiveDir, idle)));
+        }
+        prepare(clusterDir);
         parts.add(ConsensusModule.launch(consensusModule(clusterDir, idle)));
         for (int id = 0; id < flags.serviceCount; id++) {
             parts.add(ClusteredServiceContainer.launch(container(id, clusterDir, idle)));
+        }
+    }
+
+    private void prepare(final File dir) throws IOException {
+        if (flags.isCleanStart) {
+            IoUtil.delete(dir, true);
+        } else if (flags.takeOverMarks) {
+            MarkFiles.release(dir);
         }
     }
 

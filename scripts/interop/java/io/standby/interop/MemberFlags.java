@@ -15,6 +15,8 @@ final class MemberFlags {
     final File baseDir;
     final String aeronDir;
     final boolean isCleanStart;
+    /** Driver and archive run already, in another process. */
+    final boolean usesExternalDriver;
     final boolean takeOverMarks;
     final int serviceCount;
     final int ballastLength;
@@ -52,6 +54,7 @@ final class MemberFlags {
         baseDir = new File(flags.text("dir")).getAbsoluteFile();
         aeronDir = flags.text("aeron-dir", new File(baseDir, "driver").getPath());
         isCleanStart = flags.isSet("clean");
+        usesExternalDriver = flags.isSet("external-driver");
         takeOverMarks = !flags.isSet("keep-marks");
         serviceCount = flags.integer("services", 1);
         ballastLength = flags.integer("ballast", 0);
