@@ -1,12 +1,15 @@
 //! The operator's hook that makes sure that nobody else serves: a command, run beside everything else.
 //!
 //! It is started and looked at, never waited for. Its output goes to a file, whose end is told to the
-//! operator; a pipe that nobody reads would hold the command up.
+//! operator; a pipe that nobody reads would hold the command up. What does not end in time is killed with all that it
+//! has started.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+
+use crate::sys::process_group::ProcessGroup;
 
 /// What is told of the output at most.
 const OUTPUT_TOLD_LENGTH: u64 = 2048;
@@ -27,7 +30,7 @@ pub struct FenceOrder {
 /// A fence on its way.
 #[derive(Debug)]
 pub struct Fence {
-    child: Child,
+    process: ProcessGroup,
     order: FenceOrder,
     deadline_ns: u64,
 }
@@ -40,7 +43,7 @@ impl Fence {
     pub fn start(order: FenceOrder, now_ns: u64) -> Result<Self, String> {
         let deadline_ns = now_ns.saturating_add(order.timeout_ns);
         match spawn(&order) {
-            Ok(child) => Ok(Self { child, order, deadline_ns }),
+            Ok(process) => Ok(Self { process, order, deadline_ns }),
             Err(error) => Err(format!("fence `{}` could not be started: {error}", order.command)),
         }
     }
@@ -48,7 +51,7 @@ impl Fence {
     /// How it ended, once it has: in order, or not, in words. The end of what it printed is logged either
     /// way.
     pub fn poll(&mut self, now_ns: u64) -> Option<Result<(), String>> {
-        let ended = match self.child.try_wait() {
+        let ended = match self.process.leader().try_wait() {
             Ok(None) if now_ns < self.deadline_ns => return None,
             Ok(None) => {
                 let seconds = self.order.timeout_ns as f64 / 1e9;
@@ -75,31 +78,24 @@ impl Fence {
     }
 
     fn end(&mut self) {
-        // Only the command itself: what it has started is its own.
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
+        // With what it has started: a part of it that comes late must not fence who serves by then.
+        if let Err(error) = self.process.kill() {
             tracing::warn!(%error, "the fence could not be killed");
         }
     }
 }
 
-impl Drop for Fence {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.end();
-        }
-    }
-}
-
-fn spawn(order: &FenceOrder) -> io::Result<Child> {
+fn spawn(order: &FenceOrder) -> io::Result<ProcessGroup> {
     let output = File::create(&order.output)?;
-    Command::new("/bin/sh")
+    let mut command = Command::new("/bin/sh");
+    command
         .arg("-c")
         .arg(&order.command)
         .envs(order.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
-        .stderr(output)
-        .spawn()
+        .stderr(output);
+    ProcessGroup::spawn(&mut command)
 }
 
 /// The end of what was printed.
@@ -147,7 +143,7 @@ mod tests {
     fn a_command_that_fails_or_hangs_is_none() {
         let (ended, output) = run("echo no >&2; exit 3", 10_000_000_000);
         assert!(ended.unwrap_err().contains("3") && output == "no");
-        let (ended, _) = run("exec sleep 60", 50_000_000);
+        let (ended, _) = run("sleep 60; true", 50_000_000);
         assert!(ended.unwrap_err().contains("did not end within 0.05 s"));
     }
 

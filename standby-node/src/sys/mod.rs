@@ -10,5 +10,6 @@ pub mod fnv;
 pub mod mapped;
 pub mod memory;
 pub mod mmsg;
+pub mod process_group;
 pub mod readiness;
 pub mod uring;
