@@ -171,9 +171,10 @@ impl Announcing {
         &self.records
     }
 
-    /// Standbys take no snapshots, and with `routing = single` nobody is told but the endpoints that are configured.
+    /// Standbys take no snapshots, nor does one that leads, which takes its own; and with `routing = single` nobody is
+    /// told but the endpoints that are configured.
     fn may_be_told(&self, member: &ClusterMember) -> bool {
-        if member.id == self.tap.member_id || member.is_standby() {
+        if member.id == self.tap.member_id || member.is_one_node() {
             return false;
         }
         let is_configured = |endpoint: HostPort| {
@@ -291,6 +292,15 @@ mod tests {
         assert_eq!(told[0], (0, "a:1".to_owned(), 4096));
         assert_eq!(told[3], (1, "relay:7".to_owned(), 8192));
         assert_eq!(told.len(), 4);
+    }
+
+    #[test]
+    fn a_standby_that_leads_is_not_told() {
+        let mut announcing = announcing(StandbySnapshots::default());
+        announcing.on_members("100,i:9,s:1,s:1,s:1,s:1|99,t:1,t:1,t:1,t:1,t:1");
+        announcing.announce(&set(4096));
+        assert!(save(&mut announcing).is_empty());
+        assert!(announcing.records().members.is_empty());
     }
 
     #[test]

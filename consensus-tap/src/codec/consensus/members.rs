@@ -110,8 +110,13 @@ pub fn parse_cluster_members(text: &str) -> Result<Vec<ClusterMember>, MembersEr
 impl ClusterMember {
     /// Whether this is how a standby lists itself: one endpoint for everything, which no member can have.
     pub fn is_standby(&self) -> bool {
-        let others =
-            [&self.ingress_endpoint, &self.log_endpoint, &self.catchup_endpoint, &self.archive_endpoint];
+        self.is_one_node() && self.ingress_endpoint == self.consensus_endpoint
+    }
+
+    /// Whether this is how a standby lists itself, or one that leads: one endpoint for everything but its clients. A
+    /// member of Aeron's has a port of its own for its log, for consensus and for its archive's control.
+    pub fn is_one_node(&self) -> bool {
+        let others = [&self.log_endpoint, &self.catchup_endpoint, &self.archive_endpoint];
         others.iter().all(|endpoint| **endpoint == self.consensus_endpoint)
     }
 }
