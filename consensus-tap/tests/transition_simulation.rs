@@ -53,6 +53,32 @@ fn of_two_that_are_flagged_at_once_one_wins_and_the_other_follows() {
 }
 
 #[test]
+fn a_leader_that_was_restarted_is_not_overtaken_by_who_promised_not_to_lead() {
+    for steps_after_restart in 0..scenarios::steps_of_an_activation() * 2 + 20 {
+        for first in [0, 1] {
+            scenarios::first_leads_again_whenever_second_is_flagged(first, steps_after_restart);
+        }
+    }
+}
+
+#[test]
+fn what_another_standby_has_more_is_taken_before_the_fence_is_run() {
+    let steps =
+        (0..scenarios::steps_of_an_activation()).take_while(|step| scenarios::second_has_got_more(*step));
+    let count = steps.count();
+    assert!(count > 2, "the second promises {count} steps after the flag");
+}
+
+#[test]
+fn a_node_that_began_a_cluster_leads_again_unless_another_one_took_over() {
+    for step in 0..40 {
+        scenarios::who_began_a_cluster_is_killed_and_restarted(step);
+    }
+    scenarios::who_began_a_cluster_comes_back_too_late();
+    scenarios::two_in_one_term_meet();
+}
+
+#[test]
 fn two_that_were_forced_apart_are_one_soon_after_they_meet() {
     scenarios::forced_apart();
 }

@@ -38,6 +38,8 @@ pub struct ActivationRequest {
 pub struct ActivationReport {
     /// Of the request; 0 for a flag that was set without one.
     pub id: u64,
+    /// When this was written, milliseconds since 1970.
+    pub time_ms: i64,
     /// Whether it was only asked what would happen.
     pub dry_run: bool,
     /// What was overridden.
@@ -54,6 +56,10 @@ pub struct ActivationReport {
     pub lost_bytes: Option<i64>,
     /// The same in words.
     pub loss: String,
+    /// Each member of the cluster, as far as they were named.
+    pub members: Vec<ReportedMember>,
+    /// Each other standby.
+    pub standbys: Vec<ReportedStandby>,
     /// `None` while it is under way.
     pub outcome: Option<ReportedOutcome>,
 }
@@ -67,6 +73,32 @@ pub struct ReportedStep {
     pub elapsed_us: u64,
     /// In words.
     pub text: String,
+}
+
+/// What was known of a member.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ReportedMember {
+    /// Its id.
+    pub member_id: i32,
+    /// Where it is probed.
+    pub endpoint: String,
+    /// `living`, `silent` or `unknown`.
+    pub state: String,
+    /// For how long nothing was heard of it; `None` if nothing ever was.
+    pub sign_age_s: Option<f64>,
+}
+
+/// What was known of another standby.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ReportedStandby {
+    /// Its id.
+    pub member_id: i32,
+    /// For how long nothing was heard of it; `None` if nothing ever was.
+    pub heard_age_s: Option<f64>,
+    /// How it stood then.
+    pub state: Option<String>,
+    /// Where its log ended then.
+    pub log_position: Option<i64>,
 }
 
 /// How it ended.
@@ -133,10 +165,12 @@ impl ActivationRequest {
 
 impl ActivationReport {
     /// What a transition says of request `id`.
-    pub fn new(id: u64, report: &TransitionReport) -> Self {
-        let TransitionReport { kind, forced, steps, loss, outcome } = report;
+    pub fn new(id: u64, report: &TransitionReport, now_ms: i64) -> Self {
+        let TransitionReport { kind, forced, steps, loss, members, standbys, outcome } = report;
+        let seconds = |age_ns: u64| age_ns as f64 / 1e9;
         Self {
             id,
+            time_ms: now_ms,
             dry_run: *kind == RequestKind::DryRun,
             forced: forced.names().into_iter().map(str::to_owned).collect(),
             steps: steps
@@ -149,9 +183,27 @@ impl ActivationReport {
                 .collect(),
             applied_position: loss.applied_position,
             source_position: loss.source_position,
-            source_position_age_s: loss.source_position_age_ns.map(|age_ns| age_ns as f64 / 1e9),
+            source_position_age_s: loss.source_position_age_ns.map(seconds),
             lost_bytes: loss.known_bytes(),
             loss: loss.to_string(),
+            members: members
+                .iter()
+                .map(|member| ReportedMember {
+                    member_id: member.member_id,
+                    endpoint: member.endpoint.clone(),
+                    state: member.state.name().to_owned(),
+                    sign_age_s: member.sign_age_ns.map(seconds),
+                })
+                .collect(),
+            standbys: standbys
+                .iter()
+                .map(|standby| ReportedStandby {
+                    member_id: standby.member_id,
+                    heard_age_s: standby.heard_age_ns.map(seconds),
+                    state: standby.state.map(|state| state.name().to_owned()),
+                    log_position: standby.log_position,
+                })
+                .collect(),
             outcome: outcome.as_ref().map(reported),
         }
     }

@@ -11,6 +11,8 @@ use super::{Transition, TransitionState};
 /// A new term is so much newer than any that is known: the cluster may have begun some that nobody told us
 /// of.
 const TERM_DISTANCE: i64 = 10;
+/// So many times longer than usual is waited for a log that another standby has.
+const PEER_PATIENCE_FACTOR: u64 = 5;
 
 /// See the module.
 #[derive(Debug)]
@@ -33,6 +35,13 @@ pub(super) struct Attempt {
     is_sealed: bool,
     fenced: Option<Result<(), String>>,
     decision: Option<Decision>,
+}
+
+impl Attempt {
+    /// Whether who is heard to lead ends it.
+    pub(super) fn may_yield(&self) -> bool {
+        self.kind != RequestKind::DryRun && !self.is_claim_held
+    }
 }
 
 impl Transition {
@@ -59,12 +68,16 @@ impl Transition {
             forced,
             steps: Vec::new(),
             loss: Default::default(),
+            members: Vec::new(),
+            standbys: Vec::new(),
             outcome: None,
         });
         if kind != RequestKind::DryRun {
             self.last_refusal = None;
         }
-        self.step("take what is left of the log", now_ns);
+        if kind != RequestKind::Bootstrap {
+            self.step("take what is left of the log", now_ns);
+        }
     }
 
     /// The tap has left its source: the log ends at `end_position` for good.
@@ -117,16 +130,19 @@ impl Transition {
     pub(super) fn advance(&mut self, now_ns: u64, facts: &Facts) {
         let Some(attempt) = &mut self.attempt else { return };
         let (kind, is_sealed) = (attempt.kind, attempt.is_sealed);
-        if let Some(report) = &mut self.report
-            && !matches!(attempt.state, TransitionState::Term | TransitionState::Serve)
-        {
-            report.loss = facts.loss(now_ns);
-        }
+        let is_decided = matches!(attempt.state, TransitionState::Term | TransitionState::Serve);
         if let Some(log) = facts.log.filter(|log| *log != attempt.progress) {
             attempt.progress = log;
             attempt.progress_ns = now_ns;
         }
-        match attempt.state {
+        let state = attempt.state;
+        let members = self.look(now_ns, facts).members();
+        if let Some(report) = self.report.as_mut().filter(|_| !is_decided) {
+            report.loss = facts.loss(now_ns);
+            report.members = members;
+            report.standbys = self.peers.looks(now_ns);
+        }
+        match state {
             TransitionState::Drain => self.drain(now_ns, facts),
             TransitionState::Check => self.check(kind, now_ns, facts),
             TransitionState::Claim => self.claim(now_ns, facts),
@@ -152,8 +168,17 @@ impl Transition {
         let is_quiet =
             is_any_living || now_ns.saturating_sub(facts.last_byte_ns) >= self.config.drain_quiet_ns;
         let is_read = facts.log.is_some_and(|log| log.is_read);
-        let is_stuck = now_ns.saturating_sub(attempt.progress_ns) >= self.config.patience_ns;
-        let is_level = is_dry_run || self.is_level_with_peers(now_ns, facts);
+        // Another standby is known to have more: it is worth a wait until it sends.
+        let patience_ns = match attempt.followed_peer {
+            Some(_) => self.config.patience_ns * PEER_PATIENCE_FACTOR,
+            None => self.config.patience_ns,
+        };
+        let is_stuck = now_ns.saturating_sub(attempt.progress_ns) >= patience_ns;
+        // Who has just started has not heard everybody yet.
+        let is_alone = !attempt.forced.has(Check::StandbyUnreachable)
+            && self.is_new(now_ns)
+            && self.peers.out_of_contact(now_ns).next().is_some();
+        let is_level = is_dry_run || (!is_alone && self.is_level_with_peers(now_ns, facts));
         if (has_source && is_quiet && is_read && is_level) || is_stuck || facts.log.is_none() {
             self.enter(TransitionState::Check, "look at members, standbys and the log", now_ns);
             let kind = self.attempt.as_ref().map_or(RequestKind::DryRun, |attempt| attempt.kind);
@@ -190,8 +215,8 @@ impl Transition {
         let may_pass = |refusal: &Refusal| {
             matches!(refusal.check, Check::MemberUnknown | Check::StandbyUnreachable | Check::Behind)
         };
-        let is_new = now_ns.saturating_sub(self.started_ns.unwrap_or(now_ns)) < self.config.patience_ns;
-        let is_patient = now_ns.saturating_sub(attempt.since_ns) < self.config.patience_ns && is_new;
+        let is_patient =
+            now_ns.saturating_sub(attempt.since_ns) < self.config.patience_ns && self.is_new(now_ns);
         if !refusals.is_empty() {
             if is_patient && refusals.iter().all(may_pass) {
                 return;
@@ -252,6 +277,11 @@ impl Transition {
             }
             return;
         }
+        // What was heard since the claim was granted: the fence is not run for nothing.
+        let refusals = self.look(now_ns, facts).refusals();
+        if !refusals.is_empty() {
+            return self.refuse(refusals, now_ns);
+        }
         let leadership_term_id = self.next_term_id();
         self.enter(TransitionState::Fence, "the fence", now_ns);
         self.actions
@@ -270,8 +300,13 @@ impl Transition {
             return self.refuse(refusals, now_ns);
         }
         let Some(log) = facts.log else { return };
+        self.decide(self.next_term_id(), &log, now_ns, facts);
+    }
+
+    /// The decision goes to the disk, and nothing takes it back.
+    pub(super) fn decide(&mut self, leadership_term_id: i64, log: &LogFacts, now_ns: u64, facts: &Facts) {
         let decision = Decision {
-            leadership_term_id: self.next_term_id(),
+            leadership_term_id,
             base_log_position: log.end_position,
             log_recording_id: log.recording_id,
             forced: self.attempt.as_ref().map_or(ForcedChecks::NONE, |attempt| attempt.forced),
@@ -281,10 +316,12 @@ impl Transition {
         };
         if let Some(attempt) = &mut self.attempt {
             attempt.decision = Some(decision);
+            attempt.is_claim_held = true;
         }
         self.leadership_term_id = decision.leadership_term_id;
         // Whether or not the disk takes it: from here on a crash may find it there.
         self.is_decided = true;
+        self.is_fenced_for_good = false;
         self.resting = TransitionState::Fenced;
         let text = format!("term {} begins at {}", decision.leadership_term_id, decision.base_log_position);
         self.enter(TransitionState::Term, &text, now_ns);
@@ -302,6 +339,7 @@ impl Transition {
                 self.actions.push_back(TransitionAction::Unseal);
             }
             if self.is_decided && refusals.iter().any(|refusal| refusal.check == Check::StandbyActive) {
+                self.is_fenced_for_good = true;
                 self.actions.push_back(TransitionAction::RecordFenced);
             }
             self.actions.push_back(TransitionAction::TellPeers);
@@ -336,12 +374,25 @@ impl Transition {
         }
     }
 
+    fn is_new(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.started_ns.unwrap_or(now_ns)) < self.config.patience_ns
+    }
+
     fn is_dry_run(&self) -> bool {
         self.attempt.as_ref().is_some_and(|attempt| attempt.kind == RequestKind::DryRun)
     }
 
     fn next_term_id(&self) -> i64 {
         self.known_term_id.max(self.peers.newest_term_id()) + TERM_DISTANCE + self.peers.own_place()
+    }
+
+    /// What other standbys have against it.
+    pub(super) fn standby_refusals(&self, now_ns: u64) -> Vec<Refusal> {
+        let facts = Facts::default();
+        let mut found = Vec::new();
+        self.look(now_ns, &facts).look_at_standbys(&mut found);
+        found.retain(|refusal| refusal.check == Check::StandbyActive);
+        found
     }
 
     fn look<'a>(&'a self, now_ns: u64, facts: &'a Facts) -> Look<'a> {

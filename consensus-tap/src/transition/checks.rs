@@ -3,6 +3,7 @@
 use super::check::{Check, ForcedChecks, Refusal};
 use super::facts::{Facts, MemberSign, MemberState};
 use super::peers::{Grant, Peers};
+use super::report::MemberLook;
 use super::{TransitionConfig, TransitionState};
 use crate::tap::TapState;
 
@@ -45,6 +46,17 @@ impl Look<'_> {
             )
         });
         refusals
+    }
+
+    /// What is known of each member.
+    pub(super) fn members(&self) -> Vec<MemberLook> {
+        let look = |member: &MemberSign| MemberLook {
+            member_id: member.member_id,
+            endpoint: member.endpoint.clone(),
+            state: self.member_state(member),
+            sign_age_ns: member.last_sign_ns.map(|sign_ns| self.now_ns.saturating_sub(sign_ns)),
+        };
+        self.facts.members.iter().map(look).collect()
     }
 
     /// Whether some member gives signs of life.
@@ -94,7 +106,7 @@ impl Look<'_> {
         }
     }
 
-    fn look_at_standbys(&self, found: &mut Vec<Refusal>) {
+    pub(super) fn look_at_standbys(&self, found: &mut Vec<Refusal>) {
         for beacon in self.peers.in_contact(self.now_ns) {
             if beacon.state.is_beyond_check() {
                 let verb = if beacon.state == TransitionState::Active { "leads" } else { "is about to lead" };
@@ -127,7 +139,7 @@ impl Look<'_> {
 
     fn look_at_members(&self, found: &mut Vec<Refusal>) {
         let facts = self.facts;
-        if facts.members.is_empty() {
+        if !facts.are_members_named {
             let reason = "the members of the cluster are not known: none has named them since this node was \
                           started; make sure that none lives, then force this check";
             found.push(refusal(Check::MemberUnknown, reason.to_owned()));

@@ -27,7 +27,10 @@ pub struct Facts {
     pub unverified_end: Option<i64>,
     /// The newest leadership term that this node has heard of; -1 for none.
     pub leadership_term_id: i64,
-    /// The members of the cluster, as far as they were named.
+    /// Whether anybody ever named the members of the cluster.
+    pub are_members_named: bool,
+    /// The members that were named, but for this node and those that are standbys of ours, which say themselves
+    /// how they stand.
     pub members: Vec<MemberSign>,
     /// When `members` was looked at.
     pub members_ns: u64,
@@ -78,6 +81,17 @@ pub enum MemberState {
     Silent,
     /// Nobody can say.
     Unknown,
+}
+
+impl MemberState {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Living => "living",
+            Self::Silent => "silent",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 impl MemberSign {

@@ -9,14 +9,15 @@
 //! ```
 //! Whatever speaks against it before TERM leads back to FOLLOWING, with the reason. From TERM on there is a
 //! decision on the disk, and a node that finds one at its start never follows: it claims, checks and fences
-//! again under a newer term, or is FENCED, until an operator says what it is to be.
+//! again under a newer term, or is FENCED, until an operator says what it is to be. A node that begins a
+//! cluster enters at TERM: there is nobody to ask. Its restart goes the way of every other.
 //!
 //! A [`Transition`] decides and does nothing itself: [`Facts`], answers and time in, [`TransitionAction`]s
 //! out.
 //!
 //! Invariants: nothing is served before the decision is on the disk; a grant is on the disk before it is
 //! told; of standbys that hear each other one leads at most, and none from below where another one's log
-//! ended.
+//! ended; the fence is not run while another one is known to have more.
 
 mod action;
 mod attempt;
@@ -35,12 +36,15 @@ pub use self::action::{Decision, TransitionAction};
 pub use self::check::{Check, ForceError, ForcedChecks, Refusal};
 pub use self::facts::{Facts, LogFacts, Loss, MemberSign, MemberState, SourcePosition};
 pub use self::peers::{Beacon, Grant, NO_CLAIM};
-pub use self::report::{Outcome, RequestKind, Step, TransitionReport};
+pub use self::report::{MemberLook, Outcome, RequestKind, StandbyLook, Step, TransitionReport};
 pub use self::state::TransitionState;
 
 use self::attempt::Attempt;
 use self::peers::Peers;
 use crate::random::next_random;
+
+/// Term of a cluster that begins.
+const FIRST_TERM_ID: i64 = 0;
 
 /// Settings of a [`Transition`]. Times are in nanoseconds.
 #[derive(Clone, Debug)]
@@ -119,10 +123,14 @@ pub struct Transition {
     claim_id: i64,
     /// A decision to lead is on the disk, or may be.
     is_decided: bool,
+    /// Another one was seen to lead since: the disk says so, or is about to.
+    is_fenced_for_good: bool,
     /// The term of that decision.
     leadership_term_id: i64,
     /// To be tried as soon as the log is read: this node led before.
     resume: Option<ForcedChecks>,
+    /// To be done as soon as the log is read: a cluster begins here.
+    begins_cluster: bool,
     attempt: Option<Attempt>,
     report: Option<TransitionReport>,
     /// The active standby that the tap was told of.
@@ -149,8 +157,10 @@ impl Transition {
             saving_grant: None,
             claim_id: NO_CLAIM,
             is_decided: false,
+            is_fenced_for_good: false,
             leadership_term_id: -1,
             resume: None,
+            begins_cluster: false,
             attempt: None,
             report: None,
             followed_peer: None,
@@ -164,10 +174,8 @@ impl Transition {
             config,
         };
         if let Some(Led { leadership_term_id, claim_id, forced, is_fenced }) = led {
-            transition.resting = TransitionState::Fenced;
-            transition.is_decided = true;
-            transition.leadership_term_id = leadership_term_id;
-            transition.known_term_id = leadership_term_id;
+            transition.remember_led(leadership_term_id);
+            transition.is_fenced_for_good = is_fenced;
             if !is_fenced {
                 // It stands until it is claimed anew: who granted it must not lead meanwhile.
                 transition.claim_id = claim_id;
@@ -203,8 +211,8 @@ impl Transition {
         {
             self.set_grant(None);
         }
+        self.consider_leader(beacon, now_ns);
         self.consider_claim(beacon, now_ns);
-        self.consider_leader(beacon);
     }
 
     /// What was to be saved last is on the disk, or it is not.
@@ -222,14 +230,18 @@ impl Transition {
         }
     }
 
-    /// This node leads without having been asked: it began the cluster, or went on with what it began.
-    /// Nothing when it leads by a decision of its own.
-    pub fn on_leading_from_start(&mut self, leadership_term_id: i64) {
-        if self.attempt.is_none() && self.resting != TransitionState::Active {
-            self.resting = TransitionState::Active;
-            self.is_decided = true;
-            self.leadership_term_id = leadership_term_id;
-            self.actions.push_back(TransitionAction::TellPeers);
+    /// A cluster begins with this node: its log is empty, and it decided nothing before. Nobody can be asked
+    /// who leads what was never led, so the decision is all that there is before it serves.
+    pub fn on_bootstrap(&mut self) {
+        self.begins_cluster = !self.is_decided;
+    }
+
+    /// This node led the log that it found, last in this term, though no decision says so any more: it is to
+    /// lead again, if nothing speaks against it.
+    pub fn on_own_log(&mut self, leadership_term_id: i64) {
+        if !self.is_decided {
+            self.remember_led(leadership_term_id);
+            self.resume = Some(ForcedChecks::NONE);
         }
     }
 
@@ -243,6 +255,15 @@ impl Transition {
             && let Some(forced) = self.resume.take()
         {
             self.begin(RequestKind::Resume, forced, now_ns);
+        }
+        if let Some(log) = facts.log.filter(|log| log.is_read)
+            && self.attempt.is_none()
+            && std::mem::take(&mut self.begins_cluster)
+            && self.resting == TransitionState::Following
+        {
+            self.begin(RequestKind::Bootstrap, ForcedChecks::NONE, now_ns);
+            self.claim_id = self.new_claim_id();
+            self.decide(FIRST_TERM_ID, &log, now_ns, facts);
         }
         self.advance(now_ns, facts);
     }
@@ -332,20 +353,30 @@ impl Transition {
     }
 
     /// Another one leads: it is followed, or it ends what we do.
-    fn consider_leader(&mut self, beacon: &Beacon) {
+    fn consider_leader(&mut self, beacon: &Beacon, now_ns: u64) {
         let is_leading = beacon.state == TransitionState::Active;
         if !is_leading {
             self.followed_peer.take_if(|followed| *followed == beacon.member_id);
             return;
         }
+        // Of two in one term that of the smaller id goes on, or both would.
+        let rank = |term_id: i64, member_id: i32| (term_id, std::cmp::Reverse(member_id));
+        let is_newer = rank(beacon.leadership_term_id, beacon.member_id)
+            > rank(self.leadership_term_id, self.config.member_id);
         match self.resting {
-            TransitionState::Active if beacon.leadership_term_id > self.leadership_term_id => {
+            TransitionState::Active if is_newer => {
                 self.resting = TransitionState::Fenced;
                 self.fence_for_good();
                 self.actions.push_back(TransitionAction::StopLeading);
             }
-            TransitionState::Fenced if self.attempt.is_none() && self.resume.take().is_some() => {
-                self.fence_for_good();
+            TransitionState::Fenced => {
+                self.resume = None;
+                if self.attempt.as_ref().is_some_and(Attempt::may_yield) {
+                    let refusals = self.standby_refusals(now_ns);
+                    self.refuse(refusals, now_ns);
+                } else if self.attempt.is_none() && !self.is_fenced_for_good {
+                    self.fence_for_good();
+                }
             }
             TransitionState::Following if self.followed_peer != Some(beacon.member_id) => {
                 self.followed_peer = Some(beacon.member_id);
@@ -355,9 +386,17 @@ impl Transition {
         }
     }
 
+    fn remember_led(&mut self, leadership_term_id: i64) {
+        self.resting = TransitionState::Fenced;
+        self.is_decided = true;
+        self.leadership_term_id = leadership_term_id;
+        self.known_term_id = self.known_term_id.max(leadership_term_id);
+    }
+
     /// Not even a restart makes this node lead again.
     fn fence_for_good(&mut self) {
         self.claim_id = NO_CLAIM;
+        self.is_fenced_for_good = true;
         self.last_refusal = Some(Check::NewerTerm);
         self.actions.extend([TransitionAction::RecordFenced, TransitionAction::TellPeers]);
     }

@@ -9,6 +9,7 @@
 //!   later beacon, that it claims nothing, or something else. Who has granted does not claim.
 //! - Of two open claims that of the smaller member id wins; a held one never yields.
 
+use super::report::StandbyLook;
 use super::state::TransitionState;
 
 /// No claim.
@@ -104,6 +105,17 @@ impl Peers {
     pub(super) fn out_of_contact(&self, now_ns: u64) -> impl Iterator<Item = i32> {
         let is_out = move |peer: &&Peer| peer.contact(now_ns, self.contact_timeout_ns).is_none();
         self.known.iter().filter(is_out).map(|peer| peer.member_id)
+    }
+
+    /// What is known of each.
+    pub(super) fn looks(&self, now_ns: u64) -> Vec<StandbyLook> {
+        let look = |peer: &Peer| StandbyLook {
+            member_id: peer.member_id,
+            heard_age_ns: peer.beacon.map(|_| now_ns.saturating_sub(peer.heard_ns)),
+            state: peer.beacon.map(|beacon| beacon.state),
+            log_position: peer.beacon.map(|beacon| beacon.log_position).filter(|position| *position >= 0),
+        };
+        self.known.iter().map(look).collect()
     }
 
     pub(super) fn is_in_contact(&self, member_id: i32, now_ns: u64) -> bool {

@@ -24,6 +24,7 @@ fn facts(now_ns: u64) -> Facts {
         overdue_ns: 50 * MS,
         unverified_end: None,
         leadership_term_id: 7,
+        are_members_named: true,
         members: vec![MemberSign {
             member_id: 0,
             endpoint: "m:9003".to_owned(),
@@ -92,6 +93,7 @@ fn a_dry_run_says_all_that_speaks_against_it_and_changes_nothing() {
 #[test]
 fn what_is_forced_is_passed_over_and_nothing_else() {
     let mut blind = facts(NOW);
+    blind.are_members_named = false;
     blind.members.clear();
     blind.source_position = None;
     let outcome = |forced: &[&str]| outcome(&mut transition(true), false, forced, &blind);
@@ -123,6 +125,42 @@ fn signs_that_nobody_looked_at_for_a_while_prove_nothing() {
         }
     }
     assert_eq!(refused(ended.expect("an end")), ["member-unknown"]);
+}
+
+#[test]
+fn a_node_that_begins_a_cluster_writes_so_first_and_asks_nobody() {
+    let mut transition = transition(false);
+    transition.on_bootstrap();
+    let log = LogFacts { recording_id: 3, end_position: 0, applied_position: 0, is_read: true };
+    let facts = Facts { service_count: 1, log: Some(log), leadership_term_id: -1, ..Facts::default() };
+    transition.on_timeout(NOW, &Facts { log: None, ..facts.clone() });
+    assert_eq!((transition.poll_action(), transition.may_follow()), (None, true), "the log is not read yet");
+    transition.on_timeout(NOW, &facts);
+    let Some(TransitionAction::Record(decision)) = transition.poll_action() else {
+        panic!("{transition:#?}")
+    };
+    assert_eq!((decision.leadership_term_id, decision.base_log_position), (0, 0));
+    assert!(!decision.is_resumed && decision.claim_id != NO_CLAIM);
+    assert_eq!(transition.poll_action(), None, "it leads once that is on the disk");
+    transition.on_recorded(Ok(()), NOW);
+    assert_eq!(transition.poll_action(), Some(TransitionAction::Lead(decision)));
+    transition.on_leading(NOW);
+    assert_eq!(transition.state(), TransitionState::Active);
+    assert_eq!(transition.beacon().claim_id, decision.claim_id, "others promise not to lead");
+}
+
+#[test]
+fn a_node_whose_log_says_that_it_led_is_asked_what_a_restart_is_asked() {
+    let mut transition = transition(false);
+    transition.on_own_log(7);
+    assert!(!transition.may_follow());
+    transition.on_timeout(NOW, &facts(NOW));
+    let ended = std::iter::from_fn(|| transition.poll_action()).find_map(|action| match action {
+        TransitionAction::Done(outcome) => Some(outcome),
+        _ => None,
+    });
+    assert_eq!(refused(ended.expect("an end")), ["unfenced"]);
+    assert_eq!(transition.state(), TransitionState::Fenced);
 }
 
 #[test]

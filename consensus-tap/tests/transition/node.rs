@@ -20,6 +20,8 @@ pub(crate) struct Disk {
     pub(crate) log_end: i64,
     /// The term in which the log ends.
     pub(crate) term: i64,
+    /// The log was begun by members of a cluster.
+    pub(crate) is_of_members: bool,
 }
 
 /// What a node is about to do.
@@ -29,7 +31,7 @@ pub(crate) enum Effect {
     Record(Decision),
     RecordFenced,
     Seal,
-    Fence,
+    Fence { forced: ForcedChecks, asked_ns: u64 },
     Lead(Decision),
 }
 
@@ -39,6 +41,7 @@ pub(crate) struct Serving {
     pub(crate) term: i64,
     pub(crate) base: i64,
     pub(crate) was_resumed: bool,
+    pub(crate) began_cluster: bool,
     pub(crate) forced: ForcedChecks,
 }
 
@@ -52,6 +55,8 @@ pub(crate) struct Node {
     /// How fast its clock runs, in thousandths.
     clock_rate: u64,
     pub(crate) is_fence_failing: bool,
+    /// It begins a cluster where it finds none.
+    pub(crate) begins_cluster: bool,
 }
 
 /// What a crash takes.
@@ -76,12 +81,13 @@ impl Node {
     pub(crate) fn new(id: i32, rng: &mut Rng) -> Self {
         Self {
             id,
-            disk: Disk { log_end: 4096, ..Disk::default() },
+            disk: Disk { log_end: 4096, is_of_members: true, ..Disk::default() },
             running: None,
             restart_at_ns: Some(0),
             clock_offset_ns: rng.below(1_000_000) * MS,
             clock_rate: rng.between(990, 1010),
             is_fence_failing: false,
+            begins_cluster: false,
         }
     }
 
@@ -102,8 +108,12 @@ impl Node {
         let remembered = Remembered { led: self.disk.led, grant: self.disk.grant };
         let clock = self.clock(now_ns);
         self.restart_at_ns = None;
+        let mut transition = Transition::new(config, remembered);
+        if self.begins_cluster && self.disk.led.is_none() {
+            transition.on_bootstrap();
+        }
         self.running = Some(Running {
-            transition: Transition::new(config, remembered),
+            transition,
             pending: Vec::new(),
             serving: None,
             is_sealed: false,
@@ -144,7 +154,7 @@ impl Node {
                     led.is_fenced = true;
                 }
             }
-            Effect::Seal | Effect::Fence | Effect::Lead(_) => {}
+            Effect::Seal | Effect::Fence { .. } | Effect::Lead(_) => {}
         }
     }
 
@@ -172,7 +182,13 @@ impl Node {
             overdue_ns: 0,
             unverified_end: None,
             leadership_term_id: self.disk.term,
-            members: (0..MEMBER_COUNT).map(member).collect(),
+            are_members_named: true,
+            // Of a cluster that a standby began there is no other member.
+            members: if self.disk.is_of_members {
+                (0..MEMBER_COUNT).map(member).collect()
+            } else {
+                Vec::new()
+            },
             members_ns: clock_ns,
         }
     }
@@ -188,7 +204,11 @@ impl Node {
                 TransitionAction::Record(decision) => Effect::Record(decision),
                 TransitionAction::RecordFenced => Effect::RecordFenced,
                 TransitionAction::Seal => Effect::Seal,
-                TransitionAction::Fence { .. } => Effect::Fence,
+                TransitionAction::Fence { .. } => {
+                    let forced =
+                        running.transition.report().map_or(ForcedChecks::NONE, |report| report.forced);
+                    Effect::Fence { forced, asked_ns: now_ns }
+                }
                 TransitionAction::Lead(decision) => Effect::Lead(decision),
                 action => {
                     at_once.push(action);

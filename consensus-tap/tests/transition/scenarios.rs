@@ -105,6 +105,83 @@ pub(crate) fn first_is_killed_and_second_is_flagged(step: u64) {
     assert_that_one_leads(&world, &format!("first killed at step {step}, second flagged"));
 }
 
+/// Whoever has promised does not lead, whenever it is asked between a restart of who was decided to lead and the
+/// moment at which that one leads again.
+pub(crate) fn first_leads_again_whenever_second_is_flagged(first: usize, steps_after_restart: u64) {
+    let second = 1 - first;
+    let mut world = World::quiet();
+    assert!(world.flag(first, ForcedChecks::NONE));
+    world.run_until(world.now_ns + 2_000 * MS);
+    assert_eq!(world.leading().len(), 1);
+    world.kill(first, 300 * MS);
+    world.run_until(world.now_ns + 300 * MS + steps_after_restart * STEP_NS);
+    world.flag(second, ForcedChecks::NONE);
+    settle(&mut world);
+    let what = format!("standby {first} restarted, the other flagged {steps_after_restart} steps later");
+    assert_that_one_leads(&world, &what);
+    assert_eq!(world.leading()[0].0, first, "{what}: {world:#?}");
+}
+
+/// The last bytes of the cluster came to the second, and nobody had heard of them when the first was flagged:
+/// the first takes them before it leads, and runs its fence once. Returns false when the second had promised by
+/// then: what it promises it tells with where its log ends, and a cluster that is gone sends no more.
+pub(crate) fn second_has_got_more(step: u64) -> bool {
+    let mut world = after_steps(step);
+    if world.nodes[SECOND].disk.grant.is_some() {
+        return false;
+    }
+    let end = world.nodes[SECOND].disk.log_end + 10_000;
+    world.nodes[SECOND].disk.log_end = end;
+    settle(&mut world);
+    let what = format!("the second got more at step {step}");
+    assert_that_one_leads(&world, &what);
+    assert_eq!(world.leading()[0].0, FIRST, "{what}: {world:#?}");
+    assert!(world.leading()[0].1.base >= end, "{what}: {world:#?}");
+    assert_eq!(world.seen.fences, 1, "{what}");
+    true
+}
+
+/// A node that began a cluster is killed; it leads again by itself, wherever that was.
+pub(crate) fn who_began_a_cluster_is_killed_and_restarted(step: u64) {
+    let mut world = World::beginning();
+    world.run_until(step * STEP_NS);
+    world.kill(FIRST, 300 * MS);
+    settle(&mut world);
+    let what = format!("killed {step} steps after it began a cluster");
+    assert_that_one_leads(&world, &what);
+    assert_eq!(world.leading()[0].0, FIRST, "{what}");
+}
+
+/// A node that began a cluster comes back when another one has taken over.
+pub(crate) fn who_began_a_cluster_comes_back_too_late() {
+    let mut world = World::beginning();
+    world.run_until(2_000 * MS);
+    assert_eq!(world.leading().len(), 1, "{world:#?}");
+    world.kill(FIRST, 6_000 * MS);
+    world.run_until(world.now_ns + 1_500 * MS);
+    assert!(world.flag(SECOND, without_a_source()));
+    world.run_until(world.now_ns + 2_500 * MS);
+    assert!(world.leading().is_empty(), "it promised not to, and the other cannot be asked");
+    let forced = without_a_source().with(Check::StandbyUnreachable).with(Check::Granted);
+    assert!(world.flag(SECOND, forced));
+    settle(&mut world);
+    assert_eq!(world.leading().iter().map(|(index, _)| *index).collect::<Vec<_>>(), [SECOND]);
+    assert_eq!(world.state(FIRST), Some(TransitionState::Fenced), "{world:#?}");
+    assert!(world.nodes[FIRST].disk.led.is_some_and(|led| led.is_fenced));
+}
+
+/// Two begin a cluster each, and meet: that of the smaller id goes on.
+pub(crate) fn two_in_one_term_meet() {
+    let mut world = World::beginning();
+    world.nodes[SECOND].begins_cluster = true;
+    world.cut.push((FIRST, SECOND));
+    world.run_until(1_000 * MS);
+    assert_eq!(world.leading().len(), 2, "{world:#?}");
+    world.cut.clear();
+    world.run_until(world.now_ns + 1_000 * MS);
+    assert_eq!(world.leading().iter().map(|(index, _)| *index).collect::<Vec<_>>(), [FIRST]);
+}
+
 pub(crate) fn both_are_flagged(skew_steps: u64) {
     let mut world = after_steps(skew_steps);
     world.flag(SECOND, ForcedChecks::NONE);

@@ -5,7 +5,7 @@ use consensus_tap::transition::{
 };
 
 use super::invariants::Invariants;
-use super::node::{Effect, MS, Node, Serving};
+use super::node::{Disk, Effect, MS, Node, Serving};
 use crate::rng::Rng;
 
 pub(crate) const STEP_NS: u64 = 5 * MS;
@@ -23,6 +23,8 @@ pub(crate) struct Seen {
     pub(crate) crashed_in: Vec<(&'static str, u64)>,
     pub(crate) followed_a_peer: u64,
     pub(crate) rested_active: u64,
+    /// How often a fence was run.
+    pub(crate) fences: u64,
 }
 
 impl Seen {
@@ -32,6 +34,7 @@ impl Seen {
         self.fenced += other.fenced;
         self.followed_a_peer += other.followed_a_peer;
         self.rested_active += other.rested_active;
+        self.fences += other.fences;
         for (name, count) in &other.refused {
             count_in(&mut self.refused, name, *count);
         }
@@ -91,6 +94,17 @@ impl World {
         let mut world = Self::new(7, 2, false);
         world.kill_cluster_at_ns = 500 * MS;
         world.run_until(2_500 * MS);
+        world
+    }
+
+    /// Two standbys without a cluster, of which the first begins one.
+    pub(crate) fn beginning() -> Self {
+        let mut world = Self::new(7, 2, false);
+        world.kill_cluster_at_ns = 0;
+        for node in &mut world.nodes {
+            node.disk = Disk { term: -1, ..Disk::default() };
+        }
+        world.nodes[0].begins_cluster = true;
         world
     }
 
@@ -244,6 +258,7 @@ impl World {
             if self.nodes[index].restart_at_ns.is_some_and(|at_ns| at_ns <= self.now_ns) {
                 let seed = self.rng.next();
                 self.nodes[index].start(&ids, self.now_ns, seed);
+                self.invariants.on_started(self.nodes[index].id);
                 self.trace(index, &format!("started, {:?}", self.nodes[index].disk));
             }
             self.feed(index);
@@ -301,6 +316,7 @@ impl World {
         for beacon in due {
             if let Some(running) = &mut self.nodes[index].running {
                 running.transition.on_beacon(&beacon, clock_ns);
+                self.invariants.on_heard(self.nodes[index].id, &beacon, now_ns);
             }
         }
     }
@@ -346,12 +362,16 @@ impl World {
                 running.is_sealed = true;
                 running.transition.on_sealed(log_end, clock_ns);
             }
-            Effect::Fence => running.transition.on_fenced(fenced),
+            Effect::Fence { .. } => {
+                self.seen.fences += 1;
+                running.transition.on_fenced(fenced);
+            }
             Effect::Lead(decision) => {
                 running.serving = Some(Serving {
                     term: decision.leadership_term_id,
                     base: decision.base_log_position,
                     was_resumed: decision.is_resumed,
+                    began_cluster: decision.leadership_term_id == 0,
                     forced: decision.forced,
                 });
                 running.transition.on_leading(clock_ns);
@@ -366,6 +386,7 @@ impl World {
         running.transition.on_timeout(clock_ns, &facts);
         let mut tells = running.beacon_due_ns <= self.now_ns;
         let at_once = self.nodes[index].take_actions(self.now_ns, &mut self.rng);
+        self.invariants.on_asked(&self.nodes[index], self.now_ns);
         for action in at_once {
             self.trace(index, &format!("{action:?}"));
             let Some(running) = &mut self.nodes[index].running else { return };

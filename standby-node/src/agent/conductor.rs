@@ -296,9 +296,7 @@ impl Conductor {
         self.rings.jobs.push(StorageJob::Serve(Box::new(ServedLog { preparer, read_ahead })));
         let synced = SyncedLog { syncer, durability, tail: writer.tail() };
         self.rings.synced_logs.push(Box::new(synced)).expect("a log is opened once");
-        if let Some(writer) = self.leadership.take_opened(Box::new(writer)) {
-            self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer });
-        }
+        self.command(ReceiverCommand::Opened { key: RecordingKey::Log, writer: Box::new(writer) });
         self.serve_recordings();
         Ok(())
     }
@@ -415,7 +413,7 @@ impl Conductor {
             StorageReply::LogOpened(Ok(_)) if self.failed => {}
             StorageReply::LogOpened(Ok(log)) => self.open_log(*log)?,
             // Who follows stands still and says so; the receiver of who leads has nothing more to say.
-            StorageReply::LogOpened(Err(reason)) if self.leads_at_start() => {
+            StorageReply::LogOpened(Err(reason)) if self.is_of_its_own() => {
                 return Err(format!("bootstrap: the log cannot be opened: {reason}").into());
             }
             StorageReply::LogOpened(Err(reason)) => self.fail(reason),
@@ -461,9 +459,8 @@ impl Conductor {
 
     /// The receiver has left its source, and the log is ours.
     fn on_sealed(&mut self, log: Box<SealedLog>) {
-        // Only a node that leads from its start on, or that was told to lead, has asked for that.
-        let log = self.leadership.take_sealed(log);
-        if log.and_then(|log| self.lead_as_decided(log)).is_some() {
+        // Only a node that is decided to lead has asked for that.
+        if self.lead_as_decided(log).is_some() {
             self.fail("the receiver gave the log away, and nobody leads it".to_owned());
         }
     }
@@ -540,18 +537,28 @@ impl Conductor {
     }
 
     fn start(&mut self) -> Result<(), AgentError> {
-        if self.leads_at_start() {
-            self.start_leading()?;
-            self.life.ready()?;
-            return Ok(());
+        let found = self.history.recover_log()?;
+        if self.is_of_its_own() {
+            self.begin_or_go_on(found.as_ref())?;
         }
-        if let Some(log) = self.history.recover_log()? {
-            let position = log.writer.recorded_position();
-            tracing::info!(start = log.place.start_position(), end = position, "log found");
-            self.open_log(log)?;
+        match found {
+            Some(log) => {
+                let position = log.writer.recorded_position();
+                tracing::info!(start = log.place.start_position(), end = position, "log found");
+                self.open_log(log)?;
+            }
+            None if self.activation.may_follow() => self.create_own_log()?,
+            None => {}
         }
         self.probe_remembered();
-        if self.activation.may_follow() {
+        if self.activation.is_fenced_for_good() {
+            tracing::warn!(
+                "another node leads, or this one has handed its cluster over (activation.dat): it serves nobody, and \
+                 waits for `activate` or `deactivate`"
+            );
+        } else if self.is_of_its_own() {
+            tracing::info!("this node follows nobody: it leads a cluster of its own");
+        } else if self.activation.may_follow() {
             let snapshot_position = self.newest_snapshot();
             self.command(ReceiverCommand::Start { snapshot_position });
         } else {

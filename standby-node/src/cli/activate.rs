@@ -13,7 +13,8 @@ use consensus_tap::transition::{ForcedChecks, TransitionState};
 
 use super::output::{files, print, print_json};
 use crate::activation_files::{
-    ActivationReport, ActivationRequest, REQUEST_FILE_NAME, ReportedOutcome, ReportedStep,
+    ActivationReport, ActivationRequest, REQUEST_FILE_NAME, ReportedMember, ReportedOutcome, ReportedStandby,
+    ReportedStep,
 };
 use crate::store::cnc::CncReader;
 use crate::store::counters::Counter;
@@ -173,8 +174,9 @@ fn ending(report: &ActivationReport) -> String {
         ),
         Some(ReportedOutcome::WouldActivate { leadership_term_id }) => {
             format!(
-                "nothing speaks against it: term {leadership_term_id} would begin\n{forced}loss: \
-                 {loss}\n{SILENCE}"
+                "nothing speaks against it: term {leadership_term_id} would begin\n{forced}{}loss: \
+                 {loss}\n{SILENCE}",
+                others(report)
             )
         }
         Some(ReportedOutcome::Refused { reasons }) => {
@@ -184,12 +186,34 @@ fn ending(report: &ActivationReport) -> String {
                 text += &format!("refused, {}{force}: {}\n", reason.check, reason.reason);
             }
             if report.dry_run {
-                text += &format!("loss: {loss}\n{SILENCE}");
+                text += &format!("{}loss: {loss}\n{SILENCE}", others(report));
             }
             text
         }
         None => String::new(),
     }
+}
+
+/// A line for each member and each other standby.
+fn others(report: &ActivationReport) -> String {
+    let ago = |age_s: Option<f64>| {
+        age_s.map_or_else(|| "never heard of".to_owned(), |age_s| format!("heard of {age_s:.3} s ago"))
+    };
+    let mut text = String::new();
+    for ReportedMember { member_id, endpoint, state, sign_age_s } in &report.members {
+        text += &format!("member {member_id} ({endpoint}): {state}, {}\n", ago(*sign_age_s));
+    }
+    for ReportedStandby { member_id, heard_age_s, state, log_position } in &report.standbys {
+        text += &format!("standby {member_id}: {}", ago(*heard_age_s));
+        if let Some(state) = state {
+            text += &format!(", {state}");
+        }
+        if let Some(log_position) = log_position {
+            text += &format!(", log up to {log_position}");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// What every look at members' signs leaves open.

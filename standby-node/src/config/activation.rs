@@ -41,7 +41,16 @@ impl ActivationConfig {
     pub(super) fn new(settings: &Settings, member_id: i32) -> Result<Self, ConfigError> {
         let span_ns =
             |span: Option<Span>, default_ms: u64| span.map_or(default_ms * 1_000_000, Span::as_nanos);
+        let standbys = standbys(settings.standby_endpoints.clone().unwrap_or_default(), member_id)?;
         let fence = match settings.fence.as_deref().map(str::trim) {
+            // Who begins a cluster and names nobody who could take it over says that there is nobody to fence.
+            None if settings.bootstrap == Some(true) && standbys.is_empty() => Some(FenceConfig::NotNeeded),
+            // Not only at the restart that needs it.
+            None if settings.bootstrap == Some(true) => {
+                let problem = "is needed with standby_endpoints: after a restart this node leads again once it is \
+                               sure that no standby serves meanwhile; write a command that makes sure, or \"none\"";
+                return Err(value("fence", "", problem));
+            }
             None => None,
             Some("") => {
                 return Err(value("fence", "", "write a command that must succeed, or \"none\""));
@@ -58,7 +67,7 @@ impl ActivationConfig {
         Ok(Self {
             fence,
             fence_timeout_ns: span_ns(settings.fence_timeout, 30_000),
-            standbys: standbys(settings.standby_endpoints.clone().unwrap_or_default(), member_id)?,
+            standbys,
             liveness_timeout_ns,
             probe: matches!(choice("probe", settings.probe.clone(), PROBES)?, Probe::On),
         })
@@ -112,6 +121,22 @@ mod tests {
         assert_eq!(fence(Some("none")).unwrap(), Some(FenceConfig::NotNeeded));
         assert_eq!(fence(Some("stonith off")).unwrap(), Some(FenceConfig::Command("stonith off".into())));
         assert!(fence(Some(" ")).unwrap_err().starts_with("fence"));
+    }
+
+    #[test]
+    fn who_begins_a_cluster_needs_a_fence_once_it_names_a_standby() {
+        let fence = |text: Option<&str>, standbys: &[&str]| {
+            config(|s| {
+                s.bootstrap = Some(true);
+                s.fence = text.map(str::to_owned);
+                s.standby_endpoints = Some(standbys.iter().map(|text| (*text).to_owned()).collect());
+            })
+            .map(|config| config.fence)
+        };
+        assert_eq!(fence(None, &[]).unwrap(), Some(FenceConfig::NotNeeded));
+        assert_eq!(fence(Some("none"), &["101=s:1"]).unwrap(), Some(FenceConfig::NotNeeded));
+        let message = fence(None, &["101=s:1"]).unwrap_err();
+        assert!(message.starts_with("fence") && message.contains("standby_endpoints"), "{message}");
     }
 
     #[test]

@@ -56,8 +56,8 @@ pub struct Settings {
     #[arg(long, value_name = "H:P")]
     pub ingress_endpoint: Option<String>,
 
-    /// Begin a cluster of one member, this node, where the directory holds no log yet; no other member is needed then.
-    /// [default: false]
+    /// Begin a cluster of one member, this node, where the directory holds no log yet, or lead the one again that it
+    /// began; no other member is needed then. [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub bootstrap: Option<bool>,
 
@@ -295,6 +295,7 @@ pub struct Settings {
 
     /// What makes sure, when this node is activated, that the old cluster no longer serves: a command for the
     /// shell that must succeed, or `none` where it is made sure of otherwise. Without it the flag is refused.
+    /// [default: `none` for `bootstrap` without `standby_endpoints`]
     #[arg(long, value_name = "COMMAND|none")]
     pub fence: Option<String>,
 

@@ -36,7 +36,7 @@ fn a_log_that_ends_within_a_message_is_led_on_behind_it() {
     let next = log.frames().into_iter().find(|frame| frame.begin == half.end).expect("something behind it");
     assert_eq!((half.flags, next.flags), (BEGIN, WHOLE), "the new term cuts the half message off");
     exchange(&mut client, 500, 50);
-    let text = format!("leadership_term_id=1 leader_member_id=100 term_base_log_position={}", half.end);
+    let text = format!("leadership_term_id=10 leader_member_id=100 term_base_log_position={}", half.end);
     assert!(node.output().contains(&text), "{}", node.output());
 }
 

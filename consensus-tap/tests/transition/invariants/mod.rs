@@ -1,6 +1,7 @@
 //! What must hold at every moment of a run, one claim a file.
 
 mod grants_are_on_the_disk;
+mod no_fence_while_another_has_more;
 mod no_lower_than_others;
 mod one_leads;
 mod recorded_before_served;
@@ -13,6 +14,7 @@ use consensus_tap::transition::{Beacon, Decision};
 #[derive(Debug, Default)]
 pub(crate) struct Invariants {
     one_leads: one_leads::Claim,
+    fences: no_fence_while_another_has_more::Claim,
 }
 
 impl Invariants {
@@ -24,6 +26,21 @@ impl Invariants {
     pub(crate) fn on_lead(&self, nodes: &[Node], cut: &[(usize, usize)], index: usize, decision: &Decision) {
         recorded_before_served::check(&nodes[index].disk, decision);
         no_lower_than_others::check(nodes, cut, index, decision);
+    }
+
+    /// A node begins anew: what it heard before is gone.
+    pub(crate) fn on_started(&mut self, id: i32) {
+        self.fences.on_started(id);
+    }
+
+    /// A node heard how another one stands.
+    pub(crate) fn on_heard(&mut self, id: i32, beacon: &Beacon, now_ns: u64) {
+        self.fences.on_heard(id, beacon, now_ns);
+    }
+
+    /// A node has asked for something.
+    pub(crate) fn on_asked(&self, node: &Node, now_ns: u64) {
+        self.fences.check(node, now_ns);
     }
 
     /// A node tells others how it stands.

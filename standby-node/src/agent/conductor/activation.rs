@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::channel::HostPort;
-use consensus_tap::codec::consensus::parse_cluster_members;
+use consensus_tap::codec::consensus::{ClusterMember, parse_cluster_members};
 use consensus_tap::file::activation::{Activation as ActivationFile, ActivationPhase, ActivationRecord};
 use consensus_tap::file::cnc::counters::{TOGGLE_ACTIVATE, TOGGLE_DRY_RUN, TOGGLE_NEUTRAL};
 use consensus_tap::serving::ProbedMember;
@@ -40,6 +40,8 @@ pub struct Activation {
     source: SourceWatch,
     config: ActivationConfig,
     tap: TapConfig,
+    /// Whom the archive agent looks for, or would.
+    probed: Vec<ProbedMember>,
     gauges: TransitionGauges,
     toggle: Counter,
     cluster_directory: PathBuf,
@@ -162,6 +164,7 @@ impl Activation {
             },
             config,
             tap,
+            probed: Vec::new(),
             gauges,
             toggle,
             cluster_directory,
@@ -183,6 +186,26 @@ impl Activation {
         self.transition.may_follow()
     }
 
+    /// Whether it was fenced, and does not even try to lead again by itself.
+    pub(super) fn is_fenced_for_good(&self) -> bool {
+        self.file.record.as_ref().is_some_and(|record| record.phase == ActivationPhase::Fenced)
+    }
+
+    /// This node begins a cluster, whose only member has this entry.
+    pub(super) fn on_bootstrap(&mut self, member_entry: String) {
+        // On the disk with the decision: a restart knows whom there is to ask.
+        self.file.cluster_members = member_entry;
+        self.transition.on_bootstrap();
+    }
+
+    /// This node led the log that it found, last in this term, though no decision says so any more.
+    pub(super) fn on_own_log(&mut self, leadership_term_id: i64, member_entry: String) {
+        if self.file.cluster_members.is_empty() {
+            self.file.cluster_members = member_entry;
+        }
+        self.transition.on_own_log(leadership_term_id);
+    }
+
     /// The log's files end at `tail_end`, of which less may be confirmed.
     pub(super) fn on_log_opened(&mut self, end_position: i64, tail_end: i64, now_ns: u64) {
         self.facts.unverified_end = Some(tail_end).filter(|end| *end > end_position);
@@ -191,7 +214,13 @@ impl Activation {
 
     /// What was heard of the members, which the archive agent looked at just now.
     pub(super) fn on_member_signs(&mut self, members: Vec<MemberSign>, now_ns: u64) {
-        if self.config.probe {
+        // Not of those that were looked for before.
+        let is_of = |probed: &ProbedMember, sign: &MemberSign| {
+            sign.member_id == probed.member_id && sign.endpoint == probed.consensus_endpoint.to_string()
+        };
+        let is_of_these = members.len() == self.probed.len()
+            && self.probed.iter().all(|probed| members.iter().any(|sign| is_of(probed, sign)));
+        if self.config.probe && is_of_these {
             self.facts.members = members;
             self.facts.members_ns = now_ns;
         }
@@ -211,9 +240,9 @@ impl Activation {
     /// Members to be probed, as the list names them.
     fn probed(&self, cluster_members: &str) -> Vec<ProbedMember> {
         let members = parse_cluster_members(cluster_members).unwrap_or_default();
-        let is_voter = |member: &consensus_tap::codec::consensus::ClusterMember| {
-            !member.is_standby() && member.id != self.tap.member_id
-        };
+        // How another standby stands it says itself, and more than that it lives.
+        let is_ours = |id| id == self.tap.member_id || self.config.standbys.iter().any(|(s, _)| *s == id);
+        let is_voter = |member: &ClusterMember| !member.is_standby() && !is_ours(member.id);
         let probed = members.into_iter().filter(is_voter).filter_map(|member| {
             let endpoint: HostPort = member.consensus_endpoint.parse().ok()?;
             Some(ProbedMember { member_id: member.id, consensus_endpoint: self.tap.reached_at(&endpoint) })
@@ -221,15 +250,15 @@ impl Activation {
         probed.collect()
     }
 
-    /// Members that nobody probes: of them nothing is known.
-    fn unprobed(&self, cluster_members: &str) -> Vec<MemberSign> {
-        let sign = |member: ProbedMember| MemberSign {
+    /// Members whose signs nobody has looked at: of them nothing is known.
+    fn unprobed(&self) -> Vec<MemberSign> {
+        let sign = |member: &ProbedMember| MemberSign {
             member_id: member.member_id,
             endpoint: member.consensus_endpoint.to_string(),
             probed_since_ns: None,
             last_sign_ns: None,
         };
-        self.probed(cluster_members).into_iter().map(sign).collect()
+        self.probed.iter().map(sign).collect()
     }
 
     fn save(&mut self, save: Save) {
@@ -308,7 +337,9 @@ impl Activation {
             tracing::info!(state = step.state.name(), elapsed_ms, "activation: {}", step.text);
         }
         self.told_step_count = told;
-        if let Err(error) = ActivationReport::new(id, report).write(&self.cluster_directory) {
+        if let Err(error) =
+            ActivationReport::new(id, report, clock::epoch_ms()).write(&self.cluster_directory)
+        {
             tracing::warn!(%error, "the report of the activation could not be written");
         }
     }
@@ -375,11 +406,17 @@ impl Conductor {
     }
 
     fn probe(&mut self, cluster_members: &str) {
+        let named = parse_cluster_members(cluster_members).unwrap_or_default();
+        self.activation.facts.are_members_named |= named.iter().any(|member| !member.is_standby());
+        let members = self.activation.probed(cluster_members);
+        if members == self.activation.probed {
+            return;
+        }
+        self.activation.probed = members.clone();
+        // Until the first look at these.
+        self.activation.facts.members = self.activation.unprobed();
         if self.activation.config.probe {
-            let members = self.activation.probed(cluster_members);
             self.rings.archive_commands.push(ArchiveCommand::Probe(members));
-        } else {
-            self.activation.facts.members = self.activation.unprobed(cluster_members);
         }
     }
 
@@ -570,10 +607,9 @@ impl Conductor {
         }
     }
 
-    /// Clients are served: by what was decided here, or because this node began the cluster.
-    pub(super) fn on_leading(&mut self, leadership_term_id: i64) {
+    /// Clients are served, by what was decided here.
+    pub(super) fn on_leading(&mut self) {
         self.activation.transition.on_leading(self.now_ns);
-        self.activation.transition.on_leading_from_start(leadership_term_id);
         self.activation.due_ns = 0;
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! ```text
 //!  FOLLOWING ── lead() ── CATCHING_UP ── all readers at the log's end, term on the disk ── ORDERED ── SERVING
-//!  bootstrap ── OPENING ────^
 //! ```
 
 use std::path::PathBuf;
@@ -23,15 +22,14 @@ use super::{Conductor, ReceiverCommand, StorageJob};
 use crate::agent::AgentError;
 use crate::agent::backlog::Backlog;
 use crate::agent::leading::{LeadCommand, LeadEnded, LeadOrder, LeadRequest};
-use crate::agent::log_ring::LogEnd;
 use crate::agent::receiver::SealedLog;
 use crate::agent::storage::Asker;
 use crate::agent::throttle::Throttle;
 use crate::status::{ModuleState, RoleGauges};
 use crate::store::SyncLevel;
 use crate::store::counters::{Counter, CountersManager};
+use crate::store::history::OpenedLog;
 use crate::store::mark::NodeStateFile;
-use crate::store::recording_writer::RecordingWriter;
 use crate::store::segment::SegmentError;
 use crate::store::sync_watch::SyncWatch;
 use crate::sys::clock;
@@ -103,11 +101,6 @@ impl StopWish {
 #[derive(Debug)]
 enum Phase {
     Following,
-    /// The log is to be led as soon as it is open and its readers have loaded what they begin with.
-    Opening {
-        writer: Option<Box<RecordingWriter>>,
-        sealed: Option<Box<SealedLog>>,
-    },
     /// Nobody writes the log; who reads it comes to its end.
     CatchingUp {
         log: Box<SealedLog>,
@@ -127,12 +120,15 @@ pub enum BootstrapError {
     /// What a leader needs is missing.
     #[error("bootstrap: a node without services cannot lead: name one with --service")]
     NoServices,
-    /// A decision stands that asks for more than a start.
+    /// A log of which nobody says who led it.
     #[error(
-        "bootstrap: this node was activated before, or has handed its cluster over (activation.dat): start it without \
-         --bootstrap, or `deactivate` it first"
+        "bootstrap: the log in this directory holds {length} bytes of a term that recording.log does not name: start \
+         without --bootstrap to follow the cluster that it is of, or with an empty directory to begin another one"
     )]
-    Decided,
+    Unnamed {
+        /// Bytes in it.
+        length: i64,
+    },
     /// Somebody else's log.
     #[error(
         "bootstrap: the log in this directory was led by another node, in term {leadership_term_id}: start without \
@@ -187,28 +183,6 @@ impl Leadership {
         self.rings.commands.push(command);
     }
 
-    /// A log was opened. Gives the writer back where it is not to be led at once.
-    pub(super) fn take_opened(&mut self, opened: Box<RecordingWriter>) -> Option<Box<RecordingWriter>> {
-        match &mut self.phase {
-            Phase::Opening { writer, .. } => {
-                *writer = Some(opened);
-                None
-            }
-            _ => Some(opened),
-        }
-    }
-
-    /// The receiver gave the log away. Returns it where it is not a log that is only being opened.
-    pub(super) fn take_sealed(&mut self, log: Box<SealedLog>) -> Option<Box<SealedLog>> {
-        match &mut self.phase {
-            Phase::Opening { sealed, .. } => {
-                *sealed = Some(log);
-                None
-            }
-            _ => Some(log),
-        }
-    }
-
     fn open_session(&mut self, cluster_session_id: i64, client_info: &str) {
         let cluster_id = self.identity.cluster_id;
         let mut key = cluster_id.to_le_bytes().to_vec();
@@ -231,38 +205,42 @@ impl Leadership {
 }
 
 impl Conductor {
-    /// Whether this node leads from its start on.
-    pub(super) fn leads_at_start(&self) -> bool {
+    /// Whether this node is to begin a cluster, or to lead the one that it began.
+    pub(super) fn is_of_its_own(&self) -> bool {
         self.leadership.identity.bootstrap.is_some()
     }
 
-    /// Begins to lead the log that is there, or a new one.
-    pub(super) fn start_leading(&mut self) -> Result<(), AgentError> {
+    /// Has the transition lead what lies here: nothing yet, what was decided before, or a log that this node led.
+    pub(super) fn begin_or_go_on(&mut self, found: Option<&OpenedLog>) -> Result<(), AgentError> {
         if self.starting.service_count() == 0 {
             return Err(BootstrapError::NoServices.into());
         }
         if !self.activation.may_follow() {
-            return Err(BootstrapError::Decided.into());
+            return Ok(());
         }
-        self.leadership.phase = Phase::Opening { writer: None, sealed: None };
-        self.seal();
-        match self.history.recover_log()? {
-            Some(log) => {
-                if let Some(term) = self.history.last_term()
-                    && term.leadership_term_id > self.candidate_term()?.candidate_term_id
-                {
-                    let leadership_term_id = term.leadership_term_id;
+        let member_entry = self.leadership.identity.member_entry.clone();
+        match (found, self.history.last_term().map(|term| term.leadership_term_id)) {
+            (Some(_), Some(leadership_term_id)) => {
+                // The last leader of a log is who it says it was, and a follower never says so.
+                if leadership_term_id > self.candidate_term()?.candidate_term_id {
                     return Err(BootstrapError::NotOurs { leadership_term_id }.into());
                 }
-                let position = log.writer.recorded_position();
-                tracing::info!(start = log.place.start_position(), end = position, "log found");
-                self.open_log(log)?;
+                self.activation.on_own_log(leadership_term_id, member_entry);
             }
-            None => {
-                let recording = self.leadership.identity.bootstrap.as_ref().expect("it leads at its start");
-                let planned = self.history.create_log(recording.start_position, recording, None)?;
-                self.rings.jobs.push(StorageJob::OpenLog(Box::new(planned)));
+            (Some(log), None) if log.tail_end > log.place.start_position() => {
+                let length = log.tail_end - log.place.start_position();
+                return Err(BootstrapError::Unnamed { length }.into());
             }
+            _ => self.activation.on_bootstrap(member_entry),
+        }
+        Ok(())
+    }
+
+    /// Has the log created that a cluster of one begins with.
+    pub(super) fn create_own_log(&mut self) -> Result<(), AgentError> {
+        if let Some(recording) = self.leadership.identity.bootstrap.as_ref() {
+            let planned = self.history.create_log(recording.start_position, recording, None)?;
+            self.rings.jobs.push(StorageJob::OpenLog(Box::new(planned)));
         }
         Ok(())
     }
@@ -306,17 +284,6 @@ impl Conductor {
 
     fn come_to_the_end(&mut self) -> Result<usize, AgentError> {
         match &mut self.leadership.phase {
-            Phase::Opening { writer, sealed } if self.module.as_ref().is_some_and(|m| m.has_started()) => {
-                let (Some(opened), Some(mut log)) = (writer.take(), sealed.take()) else {
-                    return Ok(0);
-                };
-                log.end = LogEnd::at(opened.recorded_position(), self.now_ns);
-                log.writer = Some(*opened);
-                let last_term_id = self.history.last_term().map_or(-1, |term| term.leadership_term_id);
-                let leadership_term_id = last_term_id.max(self.candidate_term()?.candidate_term_id) + 1;
-                self.lead(log, leadership_term_id);
-                Ok(1)
-            }
             Phase::CatchingUp { log, .. } => {
                 let end = log.end;
                 let mut work = 0;
@@ -423,7 +390,7 @@ impl Conductor {
             self.take_over_suspended();
         }
         self.downstream.on_leading(member_id, leadership_term_id, member_entry);
-        self.on_leading(leadership_term_id);
+        self.on_leading();
     }
 
     fn candidate_term(&self) -> Result<CandidateTerm, AgentError> {
