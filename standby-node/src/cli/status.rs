@@ -34,7 +34,7 @@ pub(super) struct StatusArgs {
 pub(super) fn status(args: &StatusArgs) -> Result<ExitCode, String> {
     let aeron_dir = args.aeron_dir.clone().unwrap_or_else(|| args.dir.join("aeron"));
     let report = StatusReport::read(&aeron_dir)
-        .and_then(|report| report.with_standby_snapshots(&args.dir))
+        .and_then(|report| report.with_files(&args.dir))
         .map_err(|error| error.to_string())?;
     if args.check {
         let lag = args

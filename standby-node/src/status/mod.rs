@@ -1,5 +1,6 @@
 //! What an operator sees: written by the agents into cnc.dat, read from there by `status` and by Aeron's tools.
 
+mod activation_status;
 mod archive_gauges;
 mod backup;
 mod cycle_gauges;
@@ -10,6 +11,7 @@ mod report;
 mod socket_gauges;
 mod transition_gauges;
 
+pub use activation_status::{ActivationStatus, LastActivation, MemberStatus};
 pub use archive_gauges::ArchiveGauges;
 pub use backup::{BackupGauges, BackupSchedule};
 pub use cycle_gauges::CycleGauges;

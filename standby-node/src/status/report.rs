@@ -9,6 +9,7 @@ use consensus_tap::tap::TapState;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::activation_status::{ActivationStatus, LastActivation, MemberStatus};
 use super::gauges::{FIELD_NAME_OFFSET, FieldKind};
 use super::leader_gauges::{ModuleState, ROLE_LEADER};
 use crate::agent::snapshot_control::SNAPSHOT_ERROR;
@@ -22,7 +23,7 @@ use crate::sys::clock;
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusReport {
     /// `BACKUP_QUERY`, `FOLLOWING`, `DIVERGED`, …; of a node that leads `ACTIVE`, `SUSPENDED`, `SNAPSHOT` or
-    /// `TERMINATING`; `DOWN` when the node does not run.
+    /// `TERMINATING`; `FENCED` of one that led and may not; `DOWN` when the node does not run.
     pub state: String,
     /// `STANDBY`, `BACKUP` where no service is hosted, or `LEADER`.
     pub role: &'static str,
@@ -83,11 +84,18 @@ pub struct StatusReport {
     /// What a node that leads does for its clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leading: Option<LeadingReport>,
+    /// How far it is from standby to leader.
+    pub activation: ActivationStatus,
+    /// How the last request to lead went, or is going; `None` for none, or before [`Self::with_files`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_activation: Option<LastActivation>,
+    /// The members of the cluster that are looked for.
+    pub members: Vec<MemberStatus>,
     /// The node's own snapshots.
     pub snapshots: SnapshotsReport,
     /// Each service.
     pub services: Vec<ServiceReport>,
-    /// What each member was last told of our snapshots; empty before [`Self::with_standby_snapshots`].
+    /// What each member was last told of our snapshots; empty before [`Self::with_files`].
     pub standby_snapshots: Vec<MemberRecord>,
 }
 
@@ -130,7 +138,7 @@ pub struct SocketsReport {
 /// What cnc.dat says of the node's own snapshots.
 #[derive(Clone, Debug, Serialize)]
 pub struct SnapshotsReport {
-    /// `INACTIVE` while none can be asked for, `NEUTRAL`, or `SNAPSHOT` while one is asked for.
+    /// `INACTIVE` while nothing can be asked for, `NEUTRAL`, or what is asked for: `SNAPSHOT`, `ACTIVATE`, `DRY_RUN`.
     pub toggle: String,
     /// Log position of the newest set, whoever took it; -1 for none.
     pub position: i64,
@@ -230,10 +238,12 @@ impl StatusReport {
         let applied_position =
             services.iter().map(|service| service.applied_position).min().unwrap_or(recorded_position);
         let leads = value(kind::NODE_ROLE) == ROLE_LEADER;
+        let activation = ActivationStatus::read(&cnc);
         Ok(Self {
             state: match TapState::from_value(state) {
                 _ if !is_alive => "DOWN".to_owned(),
                 _ if leads => ModuleState::name_of(value(kind::CONSENSUS_MODULE_STATE)),
+                _ if activation.is_fenced() => activation.state.clone(),
                 Some(state) => state.name().to_owned(),
                 None => format!("UNKNOWN({state})"),
             },
@@ -284,11 +294,16 @@ impl StatusReport {
                 replies_refused: own(&kind::REPLIES_REFUSED),
                 log_full: own(&kind::LOG_FULL),
             }),
+            activation,
+            last_activation: None,
+            members: MemberStatus::read_all(&cnc),
             snapshots: SnapshotsReport {
                 toggle: match value(kind::STANDBY_CONTROL_TOGGLE) {
                     kind::TOGGLE_INACTIVE => "INACTIVE".to_owned(),
                     kind::TOGGLE_NEUTRAL => "NEUTRAL".to_owned(),
                     kind::TOGGLE_SNAPSHOT => "SNAPSHOT".to_owned(),
+                    kind::TOGGLE_ACTIVATE => "ACTIVATE".to_owned(),
+                    kind::TOGGLE_DRY_RUN => "DRY_RUN".to_owned(),
                     other => format!("UNKNOWN({other})"),
                 },
                 position: own(&kind::SNAPSHOT_POSITION),
@@ -309,14 +324,15 @@ impl StatusReport {
         })
     }
 
-    /// With what the node in `dir` remembers of its announcements.
+    /// With what the files of the node in `dir` say of its announcements, and of the last request to lead.
     ///
     /// # Errors
     /// [`StatusError::Store`].
-    pub fn with_standby_snapshots(self, dir: &Path) -> Result<Self, StatusError> {
-        let path = StandbySnapshots::path_in(&dir.join("cluster"));
-        let standby_snapshots = StandbySnapshots::read(&path)?.members;
-        Ok(Self { standby_snapshots, ..self })
+    pub fn with_files(self, dir: &Path) -> Result<Self, StatusError> {
+        let cluster = dir.join("cluster");
+        let standby_snapshots = StandbySnapshots::read(&StandbySnapshots::path_in(&cluster))?.members;
+        let last_activation = LastActivation::read(&cluster);
+        Ok(Self { standby_snapshots, last_activation, ..self })
     }
 
     /// What a monitor should be told, empty when all is well.
@@ -360,7 +376,9 @@ impl StatusReport {
                 let value = value.as_object().map_or_else(|| plain(value), figures);
                 let _ = writeln!(text, "{name:<24} {value}");
             }
-            for (list, title) in [("services", "service"), ("standby_snapshots", "standby_snapshot")] {
+            let lists =
+                [("members", "member"), ("services", "service"), ("standby_snapshots", "standby_snapshot")];
+            for (list, title) in lists {
                 for entry in fields.get(list).and_then(Value::as_array).into_iter().flatten() {
                     let figures = entry.as_object().map(figures).unwrap_or_default();
                     let _ = writeln!(text, "{title:<24} {figures}");
