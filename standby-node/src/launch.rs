@@ -380,6 +380,7 @@ pub fn launch_with_access(
         cluster_directory: directory.cluster(),
         file: activation_record::read(&activation_file)?,
         file_path: activation_file,
+        file_sync_level: level,
         seed: entropy(),
         now_ms,
     });

@@ -6,10 +6,10 @@
 //!  | magic | version | length | crc32 | phase | term id | base position | claim id | recording id | …
 //!
 //!   56              64        72                80     84                88               92
-//!  | forced checks | time ms | grant: claim id | member id | (zero) | members length | members …
+//!  | forced checks | time ms | grant: claim id | member id | sync level | members length | members …
 //! ```
 //! Little endian. The length is the file's own, the checksum covers everything behind it. Phase 0: no
-//! decision; the fields up to `time ms` are zero then. A grant with claim id 0 is none. The file is replaced
+//! decision; the fields up to `time ms` and the sync level are zero then. A grant with claim id 0 is none. The file is replaced
 //! as a whole.
 
 use super::FormatError;
@@ -42,6 +42,8 @@ pub struct ActivationRecord {
     pub forced_checks: u64,
     /// When it was decided, milliseconds since 1970.
     pub time_ms: i64,
+    /// The `file_sync_level` at which the term is led, 0 to 2: from 1 on nothing counts that was not durable.
+    pub file_sync_level: i32,
 }
 
 /// What became of a decision to lead.
@@ -83,7 +85,8 @@ impl Activation {
         let (member_id, claim_id) = self.grant.unwrap_or((0, 0));
         bytes.extend_from_slice(&claim_id.to_le_bytes());
         bytes.extend_from_slice(&member_id.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        let file_sync_level = record.map_or(0, |record| record.file_sync_level);
+        bytes.extend_from_slice(&file_sync_level.to_le_bytes());
         let members = self.cluster_members.as_str();
         assert!(members.len() <= LENGTH_MAX - FIXED_LENGTH, "a member list of {} bytes", members.len());
         bytes.extend_from_slice(&(members.len() as u32).to_le_bytes());
@@ -153,7 +156,11 @@ impl Activation {
             log_recording_id: i64_at(48),
             forced_checks: i64_at(56) as u64,
             time_ms: i64_at(64),
+            file_sync_level: i32_at(84),
         });
+        if !(0..=2).contains(&i32_at(84)) {
+            return Err(FormatError::unexpected(84, "sync level", "0, 1 or 2", i32_at(84)));
+        }
         let grant = Some((i32_at(80), i64_at(72))).filter(|(_, claim_id)| *claim_id != 0);
         Ok(Self { record, grant, cluster_members: cluster_members.to_owned() })
     }
@@ -173,6 +180,7 @@ mod tests {
                 log_recording_id: 3,
                 forced_checks: 9,
                 time_ms: 1,
+                file_sync_level: 2,
             }),
             grant: Some((101, 7)),
             cluster_members: "0,a:1,b:1,c:1,d:1,e:1".to_owned(),

@@ -347,6 +347,29 @@ pub fn last_frame_may_be_torn(segment: &[u8], scan: &Scan) -> bool {
     later_pages.chunks(STRADDLE_PAGE_LENGTH).any(|page| page.iter().all(|byte| *byte == 0))
 }
 
+/// Whether a power cut may have kept a part of this frame from the disk, which then reads as zeros up to the end
+/// of a page: a page that never came there, or came only as far as it had been filled. `frame` is the whole frame
+/// as it lies in its file at `offset`. Where nobody can vouch for the frame, a payload of its own that ends a page
+/// with that many zeros must count as torn too. Padding has no bytes to lose.
+pub fn frame_may_be_torn(frame: &[u8], offset: usize) -> bool {
+    let Some(header) = FrameHeader::parse(frame).filter(|header| !header.is_padding) else { return false };
+    // Behind its length lies alignment, which is zero.
+    let frame = &frame[..frame.len().min(header.length as usize)];
+    let first_page_rest = STRADDLE_PAGE_LENGTH - offset % STRADDLE_PAGE_LENGTH;
+    let Some(later_pages) = frame.get(first_page_rest..).filter(|pages| !pages.is_empty()) else {
+        return false;
+    };
+    let first_page = frame.get(FRAME_HEADER_LENGTH..first_page_rest).unwrap_or_default();
+    let ends_in_zeros = |part: &[u8]| {
+        let end = &part[part.len().saturating_sub(TORN_ZERO_LENGTH)..];
+        !end.is_empty() && end.iter().all(|byte| *byte == 0)
+    };
+    ends_in_zeros(first_page) || later_pages.chunks(STRADDLE_PAGE_LENGTH).any(ends_in_zeros)
+}
+
+/// So many zeros at the end of a page look like a page that was not filled yet.
+const TORN_ZERO_LENGTH: usize = 64;
+
 fn i32_at(header: &[u8; FRAME_HEADER_LENGTH], at: usize) -> i32 {
     i32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }

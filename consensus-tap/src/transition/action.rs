@@ -19,6 +19,12 @@ pub enum TransitionAction {
     },
     /// Have the tap leave its source, so that the log's end moves no more: answered by `on_sealed`.
     Seal,
+    /// Look how far what no source has confirmed makes up a log, behind its end up to this position: answered by
+    /// `on_tail_read`.
+    ReadTail {
+        /// Where the files' data ends.
+        tail_end: i64,
+    },
     /// Have the tap look for a source again, after [`Self::Seal`].
     Unseal,
     /// Run the operator's hook: answered by `on_fenced`.
@@ -45,7 +51,7 @@ pub enum TransitionAction {
 pub struct Decision {
     /// The term.
     pub leadership_term_id: i64,
-    /// Its base: the end of the log.
+    /// Its base: the end of the log, or of what is used of a tail behind it.
     pub base_log_position: i64,
     /// The newest term before it that the log knows; rows are due for those between.
     pub log_recording_id: i64,

@@ -33,6 +33,7 @@ pub(super) struct Attempt {
     /// The source was left, or is about to be.
     is_sealing: bool,
     is_sealed: bool,
+    tail: Tail,
     fenced: Option<Result<(), String>>,
     decision: Option<Decision>,
 }
@@ -42,6 +43,15 @@ impl Attempt {
     pub(super) fn may_yield(&self) -> bool {
         self.kind != RequestKind::DryRun && !self.is_claim_held
     }
+}
+
+/// What is used of a tail that no source has confirmed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tail {
+    NotAsked,
+    Asked,
+    /// Up to here; the end of the log where nothing is.
+    UsedUpTo(i64),
 }
 
 impl Transition {
@@ -60,6 +70,7 @@ impl Transition {
             followed_peer: None,
             is_sealing: false,
             is_sealed: false,
+            tail: Tail::NotAsked,
             fenced: None,
             decision: None,
         });
@@ -85,6 +96,13 @@ impl Transition {
         if let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.is_sealing) {
             attempt.is_sealed = true;
             self.step(&format!("the log ends at {end_position}"), now_ns);
+        }
+    }
+
+    /// Up to `end_position` frames and messages behind the log's end are whole.
+    pub fn on_tail_read(&mut self, end_position: i64) {
+        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.tail == Tail::Asked) {
+            attempt.tail = Tail::UsedUpTo(end_position);
         }
     }
 
@@ -282,10 +300,10 @@ impl Transition {
         if !refusals.is_empty() {
             return self.refuse(refusals, now_ns);
         }
+        let Some(log_position) = self.base(&log, now_ns, facts) else { return };
         let leadership_term_id = self.next_term_id();
         self.enter(TransitionState::Fence, "the fence", now_ns);
-        self.actions
-            .push_back(TransitionAction::Fence { leadership_term_id, log_position: log.end_position });
+        self.actions.push_back(TransitionAction::Fence { leadership_term_id, log_position });
     }
 
     fn fence(&mut self, now_ns: u64, facts: &Facts) {
@@ -303,11 +321,44 @@ impl Transition {
         self.decide(self.next_term_id(), &log, now_ns, facts);
     }
 
+    /// Where the new term is to begin; `None` while it is being looked how much there is of a tail that the operator
+    /// wants used.
+    fn base(&mut self, log: &LogFacts, now_ns: u64, facts: &Facts) -> Option<i64> {
+        let attempt = self.attempt.as_mut()?;
+        let tail_end = facts.unverified_end.filter(|end| *end > log.end_position);
+        let Some(tail_end) = tail_end.filter(|_| attempt.forced.has(Check::UnverifiedTail)) else {
+            return Some(log.end_position);
+        };
+        match attempt.tail {
+            Tail::NotAsked => {
+                attempt.tail = Tail::Asked;
+                self.actions.push_back(TransitionAction::ReadTail { tail_end });
+                None
+            }
+            Tail::Asked => None,
+            Tail::UsedUpTo(end_position) => {
+                let base = end_position.clamp(log.end_position, tail_end);
+                let text = format!(
+                    "of the tail that no source confirmed, {} to {tail_end}, what makes up a log is used: up to \
+                     {base}; {} bytes are given up",
+                    log.end_position,
+                    tail_end - base
+                );
+                self.step(&text, now_ns);
+                Some(base)
+            }
+        }
+    }
+
     /// The decision goes to the disk, and nothing takes it back.
     pub(super) fn decide(&mut self, leadership_term_id: i64, log: &LogFacts, now_ns: u64, facts: &Facts) {
+        let base_log_position = match self.attempt.as_ref().map(|attempt| attempt.tail) {
+            Some(Tail::UsedUpTo(end_position)) => end_position.max(log.end_position),
+            _ => log.end_position,
+        };
         let decision = Decision {
             leadership_term_id,
-            base_log_position: log.end_position,
+            base_log_position,
             log_recording_id: log.recording_id,
             forced: self.attempt.as_ref().map_or(ForcedChecks::NONE, |attempt| attempt.forced),
             claim_id: self.claim_id,

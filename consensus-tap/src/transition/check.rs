@@ -179,6 +179,12 @@ impl ForcedChecks {
         Self(self.0 | 1 << check as u8)
     }
 
+    /// These without one.
+    #[must_use]
+    pub fn without(self, check: Check) -> Self {
+        Self(self.0 & !(1 << check as u8))
+    }
+
     /// These and others.
     #[must_use]
     pub fn and(self, others: Self) -> Self {

@@ -179,8 +179,8 @@ impl Look<'_> {
         if let Some(end) = facts.unverified_end.filter(|end| *end > log.end_position) {
             let reason = format!(
                 "the machine went down, and no source has confirmed what lies between {} and {end} since: \
-                 forced, this node goes on from {}, and what lies behind is lost",
-                log.end_position, log.end_position
+                 force this check to use it as far as it makes up a log, and to lose what lies behind",
+                log.end_position
             );
             found.push(refusal(Check::UnverifiedTail, reason));
         }

@@ -179,7 +179,8 @@ impl Transition {
             if !is_fenced {
                 // It stands until it is claimed anew: who granted it must not lead meanwhile.
                 transition.claim_id = claim_id;
-                transition.resume = Some(forced);
+                // What the operator knew of one power cut says nothing of the next.
+                transition.resume = Some(forced.without(Check::UnverifiedTail));
             }
         }
         transition

@@ -160,14 +160,14 @@ impl Conductor {
         }
     }
 
-    fn on_request(&mut self, request: ReceiverRequest) {
+    fn on_request(&mut self, request: ReceiverRequest) -> Result<(), AgentError> {
         match request {
             ReceiverRequest::Tap(action) => self.on_action(action),
             ReceiverRequest::SnapshotsRecorded(writers) => self.on_snapshots_recorded(&writers),
             ReceiverRequest::SnapshotMarked { position } => self.snapshots.on_marked(position),
             ReceiverRequest::LogStartMoved => self.on_log_start_moved(),
             ReceiverRequest::Paused => self.on_paused(),
-            ReceiverRequest::Sealed(log) => self.on_sealed(log),
+            ReceiverRequest::Sealed(log) => self.on_sealed(log)?,
             ReceiverRequest::SnapshotsDiscarded(writers) => {
                 // The rows go with the next set's first: these writers may be of a set before that one.
                 self.history.discard_snapshots(writers);
@@ -186,6 +186,7 @@ impl Conductor {
                 self.fail(reason);
             }
         }
+        Ok(())
     }
 
     fn on_action(&mut self, action: TapAction) {
@@ -458,11 +459,12 @@ impl Conductor {
     }
 
     /// The receiver has left its source, and the log is ours.
-    fn on_sealed(&mut self, log: Box<SealedLog>) {
+    fn on_sealed(&mut self, log: Box<SealedLog>) -> Result<(), AgentError> {
         // Only a node that is decided to lead has asked for that.
-        if self.lead_as_decided(log).is_some() {
+        if self.lead_as_decided(log)?.is_some() {
             self.fail("the receiver gave the log away, and nobody leads it".to_owned());
         }
+        Ok(())
     }
 
     /// The log cannot be made durable any more. Who follows stops; who leads must not go on for anybody.
@@ -617,7 +619,7 @@ impl Agent for Conductor {
         let mut work = 0;
         self.now_ns = now_ns;
         if let Ok(request) = self.rings.requests.pop() {
-            self.on_request(request);
+            self.on_request(request)?;
             work += 1;
         }
         while let Ok(request) = self.rings.archive_requests.pop() {

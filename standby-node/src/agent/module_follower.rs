@@ -159,6 +159,11 @@ impl ModuleFollower {
         self.reading.as_ref().map(|reading| reading.reader.applied_position())
     }
 
+    /// The leadership term that [`Self::applied_position`] lies in, once started and known.
+    pub fn leadership_term_id(&self) -> Option<i64> {
+        self.reading.as_ref()?.reader.leadership_term_id()
+    }
+
     /// Takes the terms that began since the last call.
     pub fn drain_terms(&mut self) -> impl Iterator<Item = NewLeadershipTermEvent> + '_ {
         self.terms.drain(..)

@@ -12,7 +12,7 @@ use crate::store::counters::Counter;
 use crate::store::durability::DurabilityFile;
 use crate::store::recording_syncer::RecordingSyncer;
 use crate::store::sync_watch::SyncWatch;
-use crate::store::tail::Tail;
+use crate::store::tail_watch::TailWatch;
 
 /// What it takes to make a log durable.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct SyncedLog {
     /// Remembers how far.
     pub durability: DurabilityFile,
     /// Whether the files hold more than is recorded.
-    pub tail: Tail,
+    pub tail: TailWatch,
 }
 
 impl SyncedLog {

@@ -116,6 +116,7 @@ impl Fence {
             log_recording_id: 0,
             forced_checks: 0,
             time_ms: clock::epoch_ms(),
+            file_sync_level: 0,
         });
         let record = Some(ActivationRecord { phase: ActivationPhase::Fenced, ..record });
         let fenced = Activation { record, ..before.clone() };

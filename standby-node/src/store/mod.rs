@@ -30,7 +30,8 @@ pub mod snapshot_checksum;
 pub mod snapshot_recording;
 pub mod standby_snapshots;
 pub mod sync_watch;
-pub mod tail;
+mod tail;
+pub mod tail_watch;
 
 use std::fs::File;
 use std::io;

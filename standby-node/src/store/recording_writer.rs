@@ -9,8 +9,8 @@
 //!
 //! **The tail.** After a power cut a recording is opened at its durable position, though its files hold frames
 //! beyond. These are kept, unread. What is appended then is compared with them: equal frames are confirmed where
-//! they lie, the first that differs discards the rest. [`RecordingWriter::accept_tail`] takes them unconfirmed,
-//! [`RecordingWriter::discard_tail`] gives them up.
+//! they lie, the first that differs discards the rest. [`RecordingWriter::accept_tail`] takes them unconfirmed, as far
+//! as it is told, and the caller vouches for them; [`RecordingWriter::discard_tail`] gives them up.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use super::recording_reader::RecordingReader;
 use super::segment::{SegmentError, open_whole, remove, segment_bases};
 use super::segment_preparer::SegmentSupply;
 use super::segment_views::SegmentViews;
-use super::tail::Tail;
+use super::tail_watch::TailWatch;
 use crate::sys::mapped::{MapError, MappedFile, PAGE_LENGTH, Published, SegmentMap};
 
 /// The one writer of a recording. Lives on the receive thread.
@@ -31,7 +31,7 @@ pub struct RecordingWriter {
     published: Published,
     recorded_position: i64,
     tail_end: i64,
-    tail: Tail,
+    tail: TailWatch,
     allocation: Allocation,
     /// Where the room ends that the recording has: what runs beyond is refused, or makes room first.
     room_end: i64,
@@ -217,7 +217,7 @@ impl RecordingWriter {
             published,
             recorded_position: position,
             tail_end,
-            tail: Tail::new(position, tail_end),
+            tail: TailWatch::new(position, tail_end),
             allocation,
             room_end: allocation.room_end(&geometry, base_position),
             segment,
@@ -248,7 +248,7 @@ impl RecordingWriter {
     }
 
     /// What tells the syncer whether there is a tail.
-    pub fn tail(&self) -> Tail {
+    pub fn tail(&self) -> TailWatch {
         self.tail.clone()
     }
 
@@ -369,13 +369,15 @@ impl RecordingWriter {
         self.frame_starts.at_or_before(position).map_or(term_start, |start| start.max(term_start))
     }
 
-    /// Takes the tail as recorded, though no source confirmed it, and returns the recorded position.
+    /// Takes the tail up to `end`, a boundary of frames, as recorded, though no source confirmed it, and returns the
+    /// recorded position: `end`, or where the tail ends before. What lies behind stays a tail.
     ///
     /// # Errors
     /// [`RecordError::NextSegment`] when a segment of the tail cannot be mapped; what lies before it is taken.
-    pub fn accept_tail(&mut self) -> Result<i64, RecordError> {
-        while self.recorded_position < self.tail_end {
-            let end = self.tail_end.min(self.segment_end());
+    pub fn accept_tail(&mut self, end: i64) -> Result<i64, RecordError> {
+        let accepted = end.min(self.tail_end);
+        while self.recorded_position < accepted {
+            let end = accepted.min(self.segment_end());
             self.segment.publish(end);
             self.recorded_position = end;
             if end == self.segment_end() {

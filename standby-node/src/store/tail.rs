@@ -1,47 +1,80 @@
-//! How far the files of a log hold more than was recorded, left from before a power cut: what the writer, which
-//! confirms or discards it, tells those who say what the next start may trust.
+//! How much of a tail makes up a log: what lies behind a recording's end since the machine went down, and no source has
+//! confirmed.
+//!
+//! Every frame there was found whole by its header ([`recovery`](super::recovery)). That says nothing of its payload:
+//! a page that never came to the disk reads as zeros, or as it was when it last came. So a frame over several pages
+//! must not look like that, and what the frames hold must be the messages of one log, of the term that it ended in.
+//! Within one page a frame's length comes to the disk with what it covers.
 
-use crate::sync::Arc;
-use crate::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-/// The tail of one recording, shared by its writer and its syncer.
-#[derive(Clone, Debug)]
-pub struct Tail {
-    state: Arc<State>,
+use consensus_tap::file::segment::{FRAME_HEADER_LENGTH, FrameHeader, RecordingGeometry, frame_may_be_torn};
+use consensus_tap::log::{LogReader, LogStart, PollLimits};
+
+/// Up to where a log can be read that begins at `start`, a message boundary, is recorded up to `end`, and has a tail up
+/// to `tail_end`: never below `end`. Reads files that nobody writes meanwhile, and changes nothing. What cannot be read
+/// ends the log.
+pub(super) fn whole_up_to(
+    directory: &Path,
+    geometry: &RecordingGeometry,
+    start: LogStart,
+    end: i64,
+    tail_end: i64,
+) -> i64 {
+    let mut at = start.position;
+    let mut reader = LogReader::new(start);
+    let mut frame = Vec::new();
+    let mut segment = None;
+    while at < tail_end {
+        match read_frame(directory, geometry, at, &mut segment, &mut frame) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(position = at, %error, "the log's tail cannot be read on");
+                break;
+            }
+        }
+        let frame_end = at + frame.len() as i64;
+        let may_be_torn = at >= end && frame_may_be_torn(&frame, geometry.segment_offset(at));
+        if frame_end > tail_end || may_be_torn {
+            break;
+        }
+        if let Err(error) = reader.poll(&frame, PollLimits::NONE, |_, _| ControlFlow::Continue(())) {
+            tracing::warn!(%error, "the log's tail ends");
+            at = error.position;
+            break;
+        }
+        at = frame_end;
+    }
+    at.max(end)
 }
 
-#[derive(Debug)]
-struct State {
-    end: AtomicI64,
-    is_settled: AtomicBool,
-}
-
-impl Tail {
-    /// The tail of a recording that is recorded up to `position`, and whose files end at `end`.
-    pub(super) fn new(position: i64, end: i64) -> Self {
-        let state = State { end: AtomicI64::new(end), is_settled: AtomicBool::new(position >= end) };
-        Self { state: Arc::new(state) }
-    }
-
-    /// Where it ends: there is none for who has recorded that far.
-    pub fn end(&self) -> i64 {
-        // Pairs with the Release in `discard`: what lay behind is zero already.
-        self.state.end.load(Ordering::Acquire)
-    }
-
-    /// Nothing is left of it behind `position`.
-    pub(super) fn discard(&self, position: i64) {
-        self.state.end.store(position, Ordering::Release);
-    }
-
-    /// The durability file says that there is none.
-    pub(crate) fn settle(&self) {
-        self.state.is_settled.store(true, Ordering::Release);
-    }
-
-    /// Whether the durability file says that there is none: from here on a crash of the process loses nothing of what is
-    /// recorded.
-    pub fn is_settled(&self) -> bool {
-        self.state.is_settled.load(Ordering::Acquire)
-    }
+/// Reads the frame at position `at`; false where there is none of this recording.
+fn read_frame(
+    directory: &Path,
+    geometry: &RecordingGeometry,
+    at: i64,
+    segment: &mut Option<(i64, File)>,
+    frame: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let base = geometry.segment_base(at);
+    let file = match segment.take() {
+        Some((open, file)) if open == base => file,
+        _ => File::open(directory.join(geometry.segment_name(base)))?,
+    };
+    let (_, file) = segment.insert((base, file));
+    let offset = geometry.segment_offset(at) as u64;
+    frame.resize(FRAME_HEADER_LENGTH, 0);
+    file.read_exact_at(frame, offset)?;
+    let header = FrameHeader::parse(frame);
+    let header =
+        header.filter(|header| header.fits(geometry, at) && header.stream_id == geometry.stream_id());
+    let Some(header) = header else { return Ok(false) };
+    frame.resize(header.aligned_length() as usize, 0);
+    file.read_exact_at(&mut frame[FRAME_HEADER_LENGTH..], offset + FRAME_HEADER_LENGTH as u64)?;
+    Ok(true)
 }

@@ -63,6 +63,7 @@ pub(super) fn files() {
             log_recording_id: 3,
             forced_checks: 9,
             time_ms: 1,
+            file_sync_level: 0,
         }),
         grant: Some((101, 7)),
         cluster_members: "0,a:1,b:1,c:1,d:1,e:1".to_owned(),

@@ -191,3 +191,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_frame_whose_page_ends_in_zeros_may_be_torn_and_one_within_a_page_is_not() {
+    let frame = |length: usize, zeros: std::ops::Range<usize>| {
+        let mut frame = vec![0xab; length.next_multiple_of(32)];
+        frame[..4].copy_from_slice(&(length as i32).to_le_bytes());
+        frame[4..32].fill(0);
+        frame[6] = 1;
+        frame[length..].fill(0);
+        frame[zeros].fill(0);
+        frame
+    };
+    // It begins 1,000 bytes before the end of a page and covers two more, the last of them in part.
+    let offset = 8 * 4096 - 1000;
+    let torn = |zeros| frame_may_be_torn(&frame(6001, zeros), offset);
+    assert!(!torn(0..0) && !torn(100..900) && !torn(990..1000), "a few zeros are anybody's");
+    assert!(torn(936..1000), "the first page was not filled");
+    assert!(torn(1000..5096) && torn(4000..5096), "the second is not there, or not all of it");
+    assert!(torn(5096..6001), "the last is not there");
+    assert!(!frame_may_be_torn(&frame(1000, 40..1000), offset), "its length is on the same page");
+    let mut padding = frame(6001, 32..6001);
+    padding[6] = 0;
+    assert!(!frame_may_be_torn(&padding, offset));
+}

@@ -20,10 +20,12 @@ use super::{ArchiveCommand, Conductor, ReceiverCommand, StorageJob};
 use crate::activation_files::{ActivationReport, ActivationRequest};
 use crate::agent::AgentError;
 use crate::agent::fence::FenceOrder;
+use crate::agent::log_ring::LogEnd;
 use crate::agent::receiver::SealedLog;
 use crate::agent::storage::FileOwner;
 use crate::config::{ActivationConfig, FenceConfig};
 use crate::status::{SourceGauges, TransitionGauges};
+use crate::store::SyncLevel;
 use crate::store::counters::Counter;
 use crate::sys::clock;
 
@@ -48,6 +50,7 @@ pub struct Activation {
     file_path: PathBuf,
     /// What the disk has, or is about to.
     file: ActivationFile,
+    file_sync_level: SyncLevel,
     saves: VecDeque<Save>,
     is_saving: bool,
     request: Option<Request>,
@@ -109,6 +112,8 @@ pub struct ActivationParts {
     pub file_path: PathBuf,
     /// What it holds.
     pub file: ActivationFile,
+    /// What must be on the disk before a message counts that this node appends.
+    pub file_sync_level: SyncLevel,
     /// Random at each start.
     pub seed: u64,
     /// When this node starts, milliseconds since 1970.
@@ -128,6 +133,7 @@ impl Activation {
             cluster_directory,
             file_path,
             file,
+            file_sync_level,
             seed,
             now_ms,
         } = parts;
@@ -170,6 +176,7 @@ impl Activation {
             cluster_directory,
             file_path,
             file,
+            file_sync_level,
             saves: VecDeque::new(),
             is_saving: false,
             request: None,
@@ -208,7 +215,13 @@ impl Activation {
 
     /// The log's files end at `tail_end`, of which less may be confirmed.
     pub(super) fn on_log_opened(&mut self, end_position: i64, tail_end: i64, now_ns: u64) {
-        self.facts.unverified_end = Some(tail_end).filter(|end| *end > end_position);
+        // What this node appended and did not sync did not count, if it led so.
+        let is_our_own = self.file.record.as_ref().is_some_and(|record| {
+            record.phase == ActivationPhase::Leading
+                && record.file_sync_level > 0
+                && end_position >= record.base_log_position
+        });
+        self.facts.unverified_end = Some(tail_end).filter(|end| *end > end_position && !is_our_own);
         self.facts.last_byte_ns = now_ns;
     }
 
@@ -283,6 +296,7 @@ impl Activation {
                     log_recording_id: decision.log_recording_id,
                     forced_checks: decision.forced.bits(),
                     time_ms: clock::epoch_ms(),
+                    file_sync_level: self.file_sync_level as i32,
                 });
             }
             Save::Fenced => {
@@ -499,6 +513,11 @@ impl Conductor {
                 TransitionAction::SaveGrant(grant) => self.activation.save(Save::Grant(grant)),
                 TransitionAction::FollowPeer { member_id } => self.follow_standby(member_id),
                 TransitionAction::Seal => self.command(ReceiverCommand::Pause),
+                TransitionAction::ReadTail { tail_end } => {
+                    let end_position = self.read_tail(tail_end);
+                    self.activation.transition.on_tail_read(end_position);
+                    self.activation.due_ns = 0;
+                }
                 TransitionAction::Unseal => self.command(ReceiverCommand::Resume),
                 TransitionAction::Fence { leadership_term_id, log_position } => {
                     match self.activation.fence(leadership_term_id, log_position) {
@@ -596,15 +615,35 @@ impl Conductor {
         }
     }
 
+    /// How far the tail makes up a log. It was read when the node started, so this is quick; and the receiver has left
+    /// its source, so nobody writes there.
+    fn read_tail(&self, tail_end: i64) -> i64 {
+        let (Some(log), Some(module)) = (&self.log, &self.module) else { return 0 };
+        let applied_position = module.applied_position().unwrap_or(log.start_position());
+        log.whole_up_to(applied_position, module.leadership_term_id(), tail_end)
+    }
+
     /// The log is ours to lead, if that was decided; else it is given back.
-    pub(super) fn lead_as_decided(&mut self, log: Box<SealedLog>) -> Option<Box<SealedLog>> {
-        match self.activation.take_decision() {
-            Some(decision) => {
-                self.lead(log, decision.leadership_term_id);
-                None
-            }
-            None => Some(log),
+    pub(super) fn lead_as_decided(
+        &mut self,
+        mut log: Box<SealedLog>,
+    ) -> Result<Option<Box<SealedLog>>, AgentError> {
+        let Some(decision) = self.activation.take_decision() else { return Ok(Some(log)) };
+        let Decision { leadership_term_id, base_log_position, .. } = decision;
+        let Some(writer) = &mut log.writer else { return Err("there is no log to be led".into()) };
+        // What was decided to be used of a tail.
+        if writer.recorded_position() < base_log_position {
+            log.end = LogEnd::at(writer.accept_tail(base_log_position)?, self.now_ns);
         }
+        let end_position = writer.recorded_position();
+        if end_position != base_log_position {
+            return Err(format!(
+                "term {leadership_term_id} was to begin at {base_log_position}, and the log ends at {end_position}"
+            )
+            .into());
+        }
+        self.lead(log, leadership_term_id);
+        Ok(None)
     }
 
     /// Clients are served, by what was decided here.

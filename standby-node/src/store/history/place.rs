@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use consensus_tap::file::segment::RecordingGeometry;
+use consensus_tap::log::{LogStart, MidMessage};
 use consensus_tap::wire::{StreamTerms, TermLength};
 
 use crate::store::recording_reader::RecordingReader;
 use crate::store::segment_views::{ReadAhead, SegmentViews};
 use crate::store::sync_watch::SyncWatch;
+use crate::store::tail;
 use crate::sys::mapped::Published;
 
 /// Where a recording lies and how far it may be read: from it every reader makes its own view.
@@ -54,6 +56,15 @@ impl RecordingPlace {
             term_length: TermLength::new(self.geometry.term_length())
                 .expect("a geometry's term length is valid"),
         }
+    }
+
+    /// Up to where the log can be read whose tail ends at `tail_end`, as far as frames and messages there are whole. The
+    /// log was read up to its end, last from `position` on, a message boundary in `leadership_term_id`; and nobody writes
+    /// it meanwhile.
+    pub fn whole_up_to(&self, position: i64, leadership_term_id: Option<i64>, tail_end: i64) -> i64 {
+        let terms = self.terms();
+        let start = LogStart { terms, position, leadership_term_id, mid_message: MidMessage::Reject };
+        tail::whole_up_to(&self.directory, &self.geometry, start, self.published.position(), tail_end)
     }
 
     /// The file that the recording begins in.

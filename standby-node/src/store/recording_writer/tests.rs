@@ -370,7 +370,7 @@ fn a_tail_that_is_given_up_leaves_room_for_what_comes() {
 fn a_tail_can_be_accepted_unconfirmed() {
     let directory = tempfile::tempdir().unwrap();
     let (mut writer, _, tail_end) = with_tail(directory.path());
-    assert_eq!(writer.accept_tail().unwrap(), tail_end);
+    assert_eq!(writer.accept_tail(tail_end).unwrap(), tail_end);
     assert_eq!(read_all(&writer, directory.path()).len() as i64, tail_end - START);
     writer.append(tail_end, &data(tail_end, 64)).unwrap();
 }
