@@ -241,6 +241,11 @@ impl Transition {
             }
             return self.refuse(refusals, now_ns);
         }
+        // What was forced before is no reason not to look.
+        let unseen = || Look { forced: ForcedChecks::NONE, ..self.look(now_ns, facts) }.refusals();
+        if kind == RequestKind::Resume && is_patient && unseen().iter().any(may_pass) {
+            return;
+        }
         if kind == RequestKind::DryRun {
             let leadership_term_id = self.next_term_id();
             self.attempt = None;
@@ -278,9 +283,23 @@ impl Transition {
     }
 
     fn not_granted(&self, now_ns: u64) -> Refusal {
-        let names: Vec<String> =
-            self.peers.in_contact(now_ns).map(|beacon| beacon.member_id.to_string()).collect();
-        let reason = format!("not every standby agreed in time ({}): ask again", names.join(", "));
+        let promised_elsewhere = self.peers.in_contact(now_ns).find_map(|beacon| {
+            let grant = beacon.grant.filter(|grant| grant.member_id != self.config.member_id)?;
+            Some((beacon.member_id, grant.member_id))
+        });
+        let reason = match promised_elsewhere {
+            Some((promiser, owner)) => format!(
+                "standby {promiser} has promised standby {owner} not to lead another: if {owner} is gone for \
+                 good, stop {promiser}, `deactivate` it, start it, and ask again"
+            ),
+            None => {
+                let asked = self.peers.in_contact(now_ns).map(|beacon| beacon.member_id.to_string());
+                format!(
+                    "not every standby agreed in time ({}): ask again",
+                    asked.collect::<Vec<_>>().join(", ")
+                )
+            }
+        };
         Refusal { check: Check::TimedOut, reason }
     }
 
@@ -434,7 +453,8 @@ impl Transition {
     }
 
     fn next_term_id(&self) -> i64 {
-        self.known_term_id.max(self.peers.newest_term_id()) + TERM_DISTANCE + self.peers.own_place()
+        let newest = self.known_term_id.max(self.peers.newest_term_id());
+        newest.saturating_add(TERM_DISTANCE + self.peers.own_place())
     }
 
     /// What other standbys have against it.
@@ -454,6 +474,7 @@ impl Transition {
             grant: self.grant,
             forced: self.attempt.as_ref().map_or(ForcedChecks::NONE, |attempt| attempt.forced),
             has_led: self.is_decided,
+            next_term_id: self.next_term_id(),
             now_ns,
         }
     }

@@ -42,6 +42,8 @@ pub enum Check {
     NewerTerm = 16,
     /// What is under way did not end in time.
     TimedOut = 17,
+    /// The newest term that was told of is farther from the log's own than can be.
+    TermTooFar = 18,
 }
 
 /// Counter values from here on say why the last request was refused.
@@ -49,7 +51,7 @@ const REFUSED_VALUE: i64 = 100;
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MemberLiving,
         Self::MemberUnknown,
         Self::StandbyUnreachable,
@@ -68,6 +70,7 @@ impl Check {
         Self::RecordNotWritten,
         Self::NewerTerm,
         Self::TimedOut,
+        Self::TermTooFar,
     ];
 
     /// As operators write it.
@@ -91,6 +94,7 @@ impl Check {
             Self::RecordNotWritten => "record-not-written",
             Self::NewerTerm => "newer-term",
             Self::TimedOut => "timed-out",
+            Self::TermTooFar => "term-too-far",
         }
     }
 
@@ -183,6 +187,20 @@ impl ForcedChecks {
     #[must_use]
     pub fn without(self, check: Check) -> Self {
         Self(self.0 & !(1 << check as u8))
+    }
+
+    /// Those that still stand when a node that led is started again. What an operator knew of others, of how
+    /// far their logs reached and of one power cut, says nothing of what came after.
+    #[must_use]
+    pub(super) fn at_a_restart(self) -> Self {
+        let stale = [
+            Check::MemberLiving,
+            Check::StandbyUnreachable,
+            Check::Granted,
+            Check::Behind,
+            Check::UnverifiedTail,
+        ];
+        stale.into_iter().fold(self, Self::without)
     }
 
     /// These and others.

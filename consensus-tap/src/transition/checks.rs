@@ -5,6 +5,7 @@ use super::facts::{Facts, MemberSign, MemberState};
 use super::peers::{Grant, Peers};
 use super::report::MemberLook;
 use super::{TransitionConfig, TransitionState};
+use crate::file::recording_log::SKIPPED_TERMS_MAX;
 use crate::tap::TapState;
 
 /// Signs that were looked at longer ago say nothing of now.
@@ -21,6 +22,8 @@ pub(super) struct Look<'a> {
     pub(super) forced: ForcedChecks,
     /// This node led before: it has no source, and asks for none.
     pub(super) has_led: bool,
+    /// The term that would begin.
+    pub(super) next_term_id: i64,
     pub(super) now_ns: u64,
 }
 
@@ -183,6 +186,17 @@ impl Look<'_> {
                 log.end_position
             );
             found.push(refusal(Check::UnverifiedTail, reason));
+        }
+        let recorded = facts.recorded_term_id;
+        let gap = self.next_term_id.saturating_sub(recorded.max(0));
+        if (recorded >= 0 && gap > SKIPPED_TERMS_MAX) || self.next_term_id == i64::MAX {
+            let reason = format!(
+                "some standby or member told of a term close to {}, and the log's newest is {recorded}: no \
+                 cluster holds so many elections; find out who says so (`status` there), and start this node \
+                 again without it",
+                self.next_term_id
+            );
+            found.push(refusal(Check::TermTooFar, reason));
         }
         if !log.is_read {
             let reason = format!(

@@ -27,6 +27,8 @@ pub struct Facts {
     pub unverified_end: Option<i64>,
     /// The newest leadership term that this node has heard of; -1 for none.
     pub leadership_term_id: i64,
+    /// The newest term in recording.log, -1 for none.
+    pub recorded_term_id: i64,
     /// Whether anybody ever named the members of the cluster.
     pub are_members_named: bool,
     /// The members that were named, but for this node and those that are standbys of ours, which say themselves

@@ -179,8 +179,7 @@ impl Transition {
             if !is_fenced {
                 // It stands until it is claimed anew: who granted it must not lead meanwhile.
                 transition.claim_id = claim_id;
-                // What the operator knew of one power cut says nothing of the next.
-                transition.resume = Some(forced.without(Check::UnverifiedTail));
+                transition.resume = Some(forced.at_a_restart());
             }
         }
         transition

@@ -12,6 +12,9 @@
 use super::report::StandbyLook;
 use super::state::TransitionState;
 
+/// No datagram is under way for so many times as long as a standby without a word counts as reachable.
+const SILENCE_CONTACTS: u64 = 10;
+
 /// No claim.
 pub const NO_CLAIM: i64 = 0;
 
@@ -67,13 +70,15 @@ impl Peers {
     }
 
     /// Takes what a standby said. Returns false for one that is not of ours, and for what is older than what
-    /// is known.
+    /// is known. After a long silence whatever comes is new: it was restarted with its clock set back.
     pub(super) fn on_beacon(&mut self, beacon: &Beacon, now_ns: u64) -> bool {
         let Some(peer) = self.known.iter_mut().find(|peer| peer.member_id == beacon.member_id) else {
             return false;
         };
         let order = |beacon: &Beacon| (beacon.incarnation, beacon.sequence);
-        if peer.beacon.as_ref().is_some_and(|known| order(known) >= order(beacon)) {
+        let is_older = peer.beacon.as_ref().is_some_and(|known| order(known) >= order(beacon));
+        let silence_ns = now_ns.saturating_sub(peer.heard_ns);
+        if is_older && silence_ns < SILENCE_CONTACTS * self.contact_timeout_ns {
             return false;
         }
         peer.beacon = Some(*beacon);

@@ -24,6 +24,7 @@ fn facts(now_ns: u64) -> Facts {
         overdue_ns: 50 * MS,
         unverified_end: None,
         leadership_term_id: 7,
+        recorded_term_id: 7,
         are_members_named: true,
         members: vec![MemberSign {
             member_id: 0,
@@ -132,7 +133,13 @@ fn a_node_that_begins_a_cluster_writes_so_first_and_asks_nobody() {
     let mut transition = transition(false);
     transition.on_bootstrap();
     let log = LogFacts { recording_id: 3, end_position: 0, applied_position: 0, is_read: true };
-    let facts = Facts { service_count: 1, log: Some(log), leadership_term_id: -1, ..Facts::default() };
+    let facts = Facts {
+        service_count: 1,
+        log: Some(log),
+        leadership_term_id: -1,
+        recorded_term_id: -1,
+        ..Facts::default()
+    };
     transition.on_timeout(NOW, &Facts { log: None, ..facts.clone() });
     assert_eq!((transition.poll_action(), transition.may_follow()), (None, true), "the log is not read yet");
     transition.on_timeout(NOW, &facts);
@@ -203,4 +210,104 @@ fn a_decision_that_may_not_be_on_the_disk_ends_fenced() {
     }
     assert_eq!(transition.state(), TransitionState::Fenced);
     assert!(!transition.may_follow());
+}
+
+/// A node that led in term 20, and is started again at `NOW`.
+fn restarted(forced: &[&str], standby_ids: &[i32]) -> Transition {
+    let config = TransitionConfig {
+        member_id: 100,
+        standby_ids: standby_ids.to_vec(),
+        has_fence: true,
+        seed: 1,
+        ..TransitionConfig::default()
+    };
+    let forced = ForcedChecks::from_names(forced.iter().copied()).unwrap();
+    let led = Led { leadership_term_id: 20, claim_id: 5, forced, is_fenced: false };
+    Transition::new(config, Remembered { led: Some(led), grant: None })
+}
+
+/// Runs a restart to its end, and tells when that came. `step` sees each cycle first.
+fn resumed(
+    transition: &mut Transition,
+    facts: &Facts,
+    mut step: impl FnMut(&mut Transition, u64),
+) -> (u64, Outcome) {
+    for ms in 0..10_000 {
+        let now_ns = NOW + ms * MS;
+        step(transition, now_ns);
+        transition.on_timeout(now_ns, &Facts { members_ns: now_ns, ..facts.clone() });
+        while let Some(action) = transition.poll_action() {
+            match action {
+                TransitionAction::Seal => transition.on_sealed(4096, now_ns),
+                TransitionAction::Fence { .. } => transition.on_fenced(Ok(())),
+                TransitionAction::Record(_) => transition.on_recorded(Ok(()), now_ns),
+                TransitionAction::Lead(_) => transition.on_leading(now_ns),
+                TransitionAction::Done(outcome) => return (ms, outcome),
+                _ => {}
+            }
+        }
+    }
+    panic!("no end: {transition:#?}");
+}
+
+#[test]
+fn what_was_forced_of_others_counts_no_more_at_a_restart() {
+    let mut transition = restarted(&["standby-unreachable", "member-living"], &[101]);
+    let (ms, outcome) = resumed(&mut transition, &facts(NOW), |_, _| ());
+    assert_eq!(refused(outcome), ["standby-unreachable"]);
+    assert!(ms >= 2_000, "it listened for {ms} ms only");
+    let mut living = facts(NOW);
+    living.members[0].last_sign_ns = Some(NOW + 60_000 * MS);
+    let (_, outcome) = resumed(&mut restarted(&["member-living"], &[]), &living, |_, _| ());
+    assert_eq!(refused(outcome), ["member-living"]);
+}
+
+#[test]
+fn a_member_that_is_not_probed_is_passed_over_again_but_not_before_others_could_speak() {
+    let mut unknown = facts(NOW);
+    unknown.members[0] =
+        MemberSign { probed_since_ns: None, last_sign_ns: None, ..unknown.members[0].clone() };
+    let (ms, outcome) = resumed(&mut restarted(&["member-unknown"], &[]), &unknown, |_, _| ());
+    assert!(matches!(outcome, Outcome::Active { .. }), "{outcome:?}");
+    assert!(ms >= 2_000, "it listened for {ms} ms only");
+    let speak = |transition: &mut Transition, now_ns: u64| {
+        if now_ns == NOW + 100 * MS {
+            transition.on_beacon(&beacon(101, 1, 31), now_ns);
+        }
+    };
+    let (_, outcome) = resumed(&mut restarted(&["member-unknown"], &[101]), &unknown, speak);
+    assert_eq!(refused(outcome), ["standby-active"]);
+}
+
+/// Of an active standby.
+fn beacon(member_id: i32, incarnation: i64, leadership_term_id: i64) -> Beacon {
+    Beacon {
+        member_id,
+        state: TransitionState::Active,
+        incarnation,
+        sequence: 1,
+        leadership_term_id,
+        log_position: 4096,
+        claim_id: 9,
+        grant: None,
+    }
+}
+
+#[test]
+fn a_term_that_no_cluster_can_have_come_to_is_reason_to_refuse() {
+    for told in [7 + 16_384, i64::MAX] {
+        let far = Facts { leadership_term_id: told, ..facts(NOW) };
+        assert_eq!(refused(outcome(&mut transition(true), false, &[], &far)), ["term-too-far"], "{told}");
+    }
+    let near = Facts { leadership_term_id: 7 + 16_384 - 10, ..facts(NOW) };
+    assert!(matches!(outcome(&mut transition(true), false, &[], &near), Outcome::Active { .. }));
+}
+
+#[test]
+fn a_standby_that_was_restarted_with_its_clock_set_back_is_heard_after_a_silence() {
+    let mut peers = Peers::new(100, &[101], 1_000 * MS);
+    assert!(peers.on_beacon(&beacon(101, 50, 7), NOW));
+    assert!(!peers.on_beacon(&beacon(101, 40, 8), NOW + 9_000 * MS), "it may have been under way");
+    assert!(peers.on_beacon(&beacon(101, 40, 8), NOW + 10_000 * MS));
+    assert_eq!(peers.newest_term_id(), 8);
 }

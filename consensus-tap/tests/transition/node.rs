@@ -182,6 +182,7 @@ impl Node {
             overdue_ns: 0,
             unverified_end: None,
             leadership_term_id: self.disk.term,
+            recorded_term_id: self.disk.term,
             are_members_named: true,
             // Of a cluster that a standby began there is no other member.
             members: if self.disk.is_of_members {

@@ -159,7 +159,7 @@ impl Activation {
         let facts = Facts { service_count, source_member_id: -1, received_position: -1, ..Facts::default() };
         Self {
             transition: Transition::new(transition, remembered),
-            facts: Facts { leadership_term_id: -1, ..facts },
+            facts: Facts { leadership_term_id: -1, recorded_term_id: -1, ..facts },
             source: SourceWatch {
                 gauges: source,
                 lag: LagTracker::default(),
@@ -446,8 +446,8 @@ impl Conductor {
         let Activation { transition, facts, source, config, .. } = activation;
         let end_position = log.as_ref().map(|log| log.end_position());
         source.look(facts, end_position, now_ns);
-        facts.leadership_term_id =
-            facts.leadership_term_id.max(history.last_term().map_or(-1, |term| term.leadership_term_id));
+        facts.recorded_term_id = history.last_term().map_or(-1, |term| term.leadership_term_id);
+        facts.leadership_term_id = facts.leadership_term_id.max(facts.recorded_term_id);
         // What is led already is not this transition's to judge.
         let reader = module.as_ref().filter(|module| module.has_started() && !leadership.is_leading());
         facts.log = match (log, reader) {
