@@ -63,7 +63,9 @@ fn a_leader_on_a_full_disk_takes_nothing_more_and_goes_on_in_its_sessions_once_t
     let cluster = Cluster::start(config.flags(&["--term-length", "64k", "--segment-length", "64k"]));
     let Some(disk) = Tmpfs::mount(TEST, &cluster.scratch().data("standby"), "4m") else { return };
     let node = Standby::follow(&cluster, "standby", &MAY_LEAD);
-    let client = Client::spawn(&cluster, &[&["--interactive", "--size-max", "2000"][..], &PATIENCE].concat());
+    // What goes to the dead member before the client hears of the new leader, it sends again.
+    let flags = ["--interactive", "--size-max", "2000", "--resend"];
+    let client = Client::spawn(&cluster, &[&flags[..], &PATIENCE].concat());
     client.await_connected();
     client.send(200, 1_000.0, MINUTE).expect_all_replied();
     node.await_applied(cluster.await_quiet(MINUTE), MINUTE);
