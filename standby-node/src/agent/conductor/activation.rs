@@ -2,27 +2,30 @@
 //! members and other standbys, what is asked of other agents, what must be on the disk. Every decision is the
 //! [`Transition`]'s.
 
-use std::collections::VecDeque;
+mod saves;
+mod source_watch;
+
 use std::path::{Path, PathBuf};
 
 use consensus_tap::channel::HostPort;
 use consensus_tap::codec::consensus::{ClusterMember, parse_cluster_members};
-use consensus_tap::file::activation::{Activation as ActivationFile, ActivationPhase, ActivationRecord};
+use consensus_tap::file::activation::{Activation as ActivationFile, ActivationPhase};
 use consensus_tap::file::cnc::counters::{TOGGLE_ACTIVATE, TOGGLE_DRY_RUN, TOGGLE_NEUTRAL};
 use consensus_tap::serving::ProbedMember;
-use consensus_tap::tap::{LagTracker, TapConfig, TapState};
+use consensus_tap::tap::TapConfig;
 use consensus_tap::transition::{
-    Beacon, Decision, Facts, ForcedChecks, Grant, Led, LogFacts, MemberSign, Outcome, Remembered,
-    SourcePosition, Transition, TransitionAction, TransitionConfig, TransitionState,
+    Beacon, Decision, Facts, ForcedChecks, Grant, Led, LogFacts, MemberSign, Outcome, Remembered, Transition,
+    TransitionAction, TransitionConfig, TransitionState,
 };
 
+use self::saves::{Save, Saves};
+use self::source_watch::SourceWatch;
 use super::{ArchiveCommand, Conductor, ReceiverCommand, StorageJob};
 use crate::activation_files::{ActivationReport, ActivationRequest};
 use crate::agent::AgentError;
 use crate::agent::fence::FenceOrder;
 use crate::agent::log_ring::LogEnd;
 use crate::agent::receiver::SealedLog;
-use crate::agent::storage::FileOwner;
 use crate::config::{ActivationConfig, FenceConfig};
 use crate::status::{SourceGauges, TransitionGauges};
 use crate::store::SyncLevel;
@@ -31,6 +34,8 @@ use crate::sys::clock;
 
 /// How often this is looked at. Nothing here is urgent to less.
 const INTERVAL_NS: u64 = 1_000_000;
+/// Who must not lead any more leads no longer than this, whatever the disk does.
+const STOP_TIMEOUT_NS: u64 = 100_000_000;
 /// How often other standbys are told how this one stands, though nothing has changed.
 const BEACON_INTERVAL_NS: u64 = 100_000_000;
 
@@ -47,30 +52,16 @@ pub struct Activation {
     gauges: TransitionGauges,
     toggle: Counter,
     cluster_directory: PathBuf,
-    file_path: PathBuf,
-    /// What the disk has, or is about to.
-    file: ActivationFile,
-    file_sync_level: SyncLevel,
-    saves: VecDeque<Save>,
-    is_saving: bool,
+    saves: Saves,
     request: Option<Request>,
     /// Steps of the report that were written.
     told_step_count: usize,
     /// The log is to be led from here on, once the receiver gives it away.
     decision: Option<Decision>,
-    /// Another one leads, and this node does no more once that is on the disk.
-    ends: bool,
+    /// Another one leads: this node ends once that is on the disk, and then at the latest.
+    ends_ns: Option<u64>,
     due_ns: u64,
     beacon_due_ns: u64,
-}
-
-/// Something that is to be on the disk.
-#[derive(Clone, Debug)]
-enum Save {
-    Grant(Option<Grant>),
-    Decision(Decision),
-    Fenced,
-    Members(String),
 }
 
 /// The flag that is set now.
@@ -78,17 +69,6 @@ enum Save {
 struct Request {
     id: u64,
     flag: i64,
-}
-
-/// What the receiver's counters say of its source, over time.
-#[derive(Debug)]
-struct SourceWatch {
-    gauges: SourceGauges,
-    lag: LagTracker,
-    source_member_id: i64,
-    source_position: i64,
-    received_position: i64,
-    end_position: i64,
 }
 
 /// What a node is made of that may activate.
@@ -160,29 +140,18 @@ impl Activation {
         Self {
             transition: Transition::new(transition, remembered),
             facts: Facts { leadership_term_id: -1, recorded_term_id: -1, ..facts },
-            source: SourceWatch {
-                gauges: source,
-                lag: LagTracker::default(),
-                source_member_id: -1,
-                source_position: -1,
-                received_position: -1,
-                end_position: -1,
-            },
+            source: SourceWatch::new(source),
             config,
             tap,
             probed: Vec::new(),
             gauges,
             toggle,
             cluster_directory,
-            file_path,
-            file,
-            file_sync_level,
-            saves: VecDeque::new(),
-            is_saving: false,
+            saves: Saves::new(file_path, file, file_sync_level),
             request: None,
             told_step_count: 0,
             decision: None,
-            ends: false,
+            ends_ns: None,
             due_ns: 0,
             beacon_due_ns: 0,
         }
@@ -195,20 +164,20 @@ impl Activation {
 
     /// Whether it was fenced, and does not even try to lead again by itself.
     pub(super) fn is_fenced_for_good(&self) -> bool {
-        self.file.record.as_ref().is_some_and(|record| record.phase == ActivationPhase::Fenced)
+        self.saves.file().record.as_ref().is_some_and(|record| record.phase == ActivationPhase::Fenced)
     }
 
     /// This node begins a cluster, whose only member has this entry.
     pub(super) fn on_bootstrap(&mut self, member_entry: String) {
         // On the disk with the decision: a restart knows whom there is to ask.
-        self.file.cluster_members = member_entry;
+        self.saves.set_cluster_members(member_entry);
         self.transition.on_bootstrap();
     }
 
     /// This node led the log that it found, last in this term, though no decision says so any more.
     pub(super) fn on_own_log(&mut self, leadership_term_id: i64, member_entry: String) {
-        if self.file.cluster_members.is_empty() {
-            self.file.cluster_members = member_entry;
+        if self.saves.file().cluster_members.is_empty() {
+            self.saves.set_cluster_members(member_entry);
         }
         self.transition.on_own_log(leadership_term_id);
     }
@@ -216,7 +185,7 @@ impl Activation {
     /// The log's files end at `tail_end`, of which less may be confirmed.
     pub(super) fn on_log_opened(&mut self, end_position: i64, tail_end: i64, now_ns: u64) {
         // What this node appended and did not sync did not count, if it led so.
-        let is_our_own = self.file.record.as_ref().is_some_and(|record| {
+        let is_our_own = self.saves.file().record.as_ref().is_some_and(|record| {
             record.phase == ActivationPhase::Leading
                 && record.file_sync_level > 0
                 && end_position >= record.base_log_position
@@ -274,47 +243,8 @@ impl Activation {
         self.probed.iter().map(sign).collect()
     }
 
-    fn save(&mut self, save: Save) {
-        self.saves.push_back(save);
-    }
-
-    /// What is to be written next, if nothing is on its way.
-    fn next_save(&mut self) -> Option<StorageJob> {
-        if self.is_saving {
-            return None;
-        }
-        let save = self.saves.front()?;
-        let mut file = self.file.clone();
-        match save {
-            Save::Grant(grant) => file.grant = grant.map(|grant| (grant.member_id, grant.claim_id)),
-            Save::Decision(decision) => {
-                file.record = Some(ActivationRecord {
-                    phase: ActivationPhase::Leading,
-                    leadership_term_id: decision.leadership_term_id,
-                    base_log_position: decision.base_log_position,
-                    claim_id: decision.claim_id,
-                    log_recording_id: decision.log_recording_id,
-                    forced_checks: decision.forced.bits(),
-                    time_ms: clock::epoch_ms(),
-                    file_sync_level: self.file_sync_level as i32,
-                });
-            }
-            Save::Fenced => {
-                if let Some(record) = &mut file.record {
-                    record.phase = ActivationPhase::Fenced;
-                }
-            }
-            Save::Members(members) => file.cluster_members.clone_from(members),
-        }
-        self.is_saving = true;
-        let bytes = file.encode();
-        self.file = file;
-        Some(StorageJob::Replace { owner: FileOwner::Activation, path: self.file_path.clone(), bytes })
-    }
-
     fn on_saved(&mut self, saved: &Result<(), String>, now_ns: u64) {
-        self.is_saving = false;
-        match self.saves.pop_front() {
+        match self.saves.on_written() {
             Some(Save::Grant(_)) => self.transition.on_grant_saved(saved.is_ok()),
             Some(Save::Decision(_)) => self.transition.on_recorded(saved.clone(), now_ns),
             Some(Save::Fenced | Save::Members(_)) | None => {}
@@ -331,7 +261,7 @@ impl Activation {
                 ("STANDBY_MEMBER_ID", self.tap.member_id.to_string()),
                 ("STANDBY_LEADERSHIP_TERM_ID", leadership_term_id.to_string()),
                 ("STANDBY_LOG_POSITION", log_position.to_string()),
-                ("STANDBY_CLUSTER_MEMBERS", self.file.cluster_members.clone()),
+                ("STANDBY_CLUSTER_MEMBERS", self.saves.file().cluster_members.clone()),
                 ("STANDBY_CONSENSUS_ENDPOINTS", members.join(",")),
             ],
             output: self.cluster_directory.join(FENCE_OUTPUT_FILE_NAME),
@@ -369,51 +299,20 @@ impl Activation {
 /// Name of the fence's output in the cluster directory.
 const FENCE_OUTPUT_FILE_NAME: &str = "fence-output.txt";
 
-impl SourceWatch {
-    /// Brings what is known of the source up to date.
-    fn look(&mut self, facts: &mut Facts, end_position: Option<i64>, now_ns: u64) {
-        let tap = self.gauges.read();
-        facts.tap_state = TapState::from_value(tap.state).unwrap_or_default();
-        facts.source_member_id = i32::try_from(tap.source_member_id).unwrap_or(-1);
-        facts.received_position = tap.received_position;
-        facts.leadership_term_id = facts.leadership_term_id.max(tap.leadership_term_id);
-        if tap.source_member_id >= 0 && tap.source_member_id != self.source_member_id {
-            self.source_member_id = tap.source_member_id;
-            self.lag.reset();
-        }
-        let end_position = end_position.unwrap_or(-1);
-        if end_position > self.end_position || tap.received_position > self.received_position {
-            facts.last_byte_ns = now_ns;
-        }
-        (self.end_position, self.received_position) = (end_position, tap.received_position);
-        if tap.source_position < 0 {
-            return;
-        }
-        let told_ns = now_ns.saturating_sub(tap.source_position_age_ns.max(0) as u64);
-        if tap.source_position != self.source_position {
-            self.source_position = tap.source_position;
-            self.lag.on_source_position(tap.source_position, told_ns);
-        }
-        facts.source_position = Some(SourcePosition { position: tap.source_position, told_ns });
-        // For how long the source went on telling of what had not come.
-        facts.overdue_ns = self.lag.lag_ns(end_position, told_ns);
-    }
-}
-
 impl Conductor {
     /// The source named the members of the cluster.
     pub(super) fn on_cluster_members(&mut self) {
         let cluster_members = self.downstream.cluster_members().to_owned();
-        if cluster_members.is_empty() || cluster_members == self.activation.file.cluster_members {
+        if cluster_members.is_empty() || cluster_members == self.activation.saves.file().cluster_members {
             return;
         }
-        self.activation.save(Save::Members(cluster_members.clone()));
+        self.activation.saves.push(Save::Members(cluster_members.clone()));
         self.probe(&cluster_members);
     }
 
     /// Probes the members that were named last, in this run or another.
     pub(super) fn probe_remembered(&mut self) {
-        let cluster_members = self.activation.file.cluster_members.clone();
+        let cluster_members = self.activation.saves.file().cluster_members.clone();
         if !cluster_members.is_empty() {
             self.probe(&cluster_members);
         }
@@ -468,7 +367,7 @@ impl Conductor {
         if now_ns >= self.activation.beacon_due_ns && !self.activation.config.standbys.is_empty() {
             self.tell_standbys();
         }
-        if let Some(job) = self.activation.next_save() {
+        if let Some(job) = self.activation.saves.next() {
             self.rings.jobs.push(job);
         }
         let Self { activation: Activation { gauges, facts, .. }, leadership, .. } = self;
@@ -510,7 +409,7 @@ impl Conductor {
             work += 1;
             match action {
                 TransitionAction::TellPeers => self.tell_standbys(),
-                TransitionAction::SaveGrant(grant) => self.activation.save(Save::Grant(grant)),
+                TransitionAction::SaveGrant(grant) => self.activation.saves.push(Save::Grant(grant)),
                 TransitionAction::FollowPeer { member_id } => self.follow_standby(member_id),
                 TransitionAction::Seal => self.command(ReceiverCommand::Pause),
                 TransitionAction::ReadTail { tail_end } => {
@@ -525,17 +424,20 @@ impl Conductor {
                         None => self.on_fenced(Ok(())),
                     }
                 }
-                TransitionAction::Record(decision) => self.activation.save(Save::Decision(decision)),
+                TransitionAction::Record(decision) => self.activation.saves.push(Save::Decision(decision)),
                 TransitionAction::Lead(decision) => {
                     self.activation.decision = Some(decision);
                     self.seal();
                 }
-                TransitionAction::RecordFenced => self.activation.save(Save::Fenced),
-                TransitionAction::StopLeading => self.activation.ends = true,
+                TransitionAction::RecordFenced => self.activation.saves.push(Save::Fenced),
+                TransitionAction::StopLeading => {
+                    self.activation.ends_ns = Some(self.now_ns + STOP_TIMEOUT_NS);
+                }
                 TransitionAction::Done(outcome) => self.on_transition_done(&outcome),
             }
         }
-        if self.activation.ends && self.activation.saves.is_empty() {
+        // Its restart asks before it leads, so a disk that is slow now is no reason to go on.
+        if self.activation.ends_ns.is_some_and(|at| self.activation.saves.is_empty() || self.now_ns >= at) {
             let text = "another standby leads in a newer term: this node stops, and serves nobody until it \
                         is told to `activate` or `deactivate`";
             self.life.record_halt(text);
@@ -610,7 +512,7 @@ impl Conductor {
             self.life.record_error(&format!("activation.dat: {reason}"));
         }
         self.activation.on_saved(saved, self.now_ns);
-        if let Some(job) = self.activation.next_save() {
+        if let Some(job) = self.activation.saves.next() {
             self.rings.jobs.push(job);
         }
     }
