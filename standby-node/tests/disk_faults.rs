@@ -291,6 +291,12 @@ fn parts_of_lost_catalog_records_are_no_records_behind_later_ones() {
 }
 
 #[test]
+fn a_record_that_was_given_up_before_its_descriptor_was_on_the_disk_is_passed_over() {
+    // The state was on the disk and the rest of the record was not.
+    run(1128, Duties::All, Faults::Random);
+}
+
+#[test]
 fn every_operation_may_fail_or_be_the_last_before_a_power_cut() {
     let (seeds, step) = if is_long() { (0..12, 1) } else { (0..4, 7) };
     for seed in seeds {

@@ -163,8 +163,9 @@ impl Catalog {
             let least = records.last().map_or(0, |last| last.descriptor.recording_id.saturating_add(1));
             match frame.record(image, least) {
                 Ok(record) => records.push(record),
-                // A power cut left the header of a record that nobody was told of, without its descriptor.
-                Err(_) if frame.state == RecordState::Invalid => {}
+                // A power cut left the header of a record that nobody was told of, without its descriptor; or it was
+                // given up since.
+                Err(_) if frame.state != RecordState::Valid => {}
                 Err(error) => return Err(error),
             }
             offset += frame.length;
