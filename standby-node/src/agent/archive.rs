@@ -219,9 +219,7 @@ impl<Io: DatagramIo> Agent for Archive<Io> {
     }
 
     fn sleep_at(&self, readiness: &mut Readiness) {
-        if let Some(descriptor) = self.io.readable() {
-            readiness.add(descriptor);
-        }
+        self.io.sleep_at(readiness);
     }
 
     /// Takes leave of clients: their streams are revoked, as far as one pass goes.

@@ -407,8 +407,8 @@ impl<Io: DatagramIo> Agent for Leading<Io> {
     }
 
     fn sleep_at(&self, readiness: &mut Readiness) {
-        if let Some(descriptor) = self.io.readable().filter(|_| self.reign.is_some()) {
-            readiness.add(descriptor);
+        if self.reign.is_some() {
+            self.io.sleep_at(readiness);
         }
     }
 

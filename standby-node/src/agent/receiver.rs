@@ -394,8 +394,8 @@ impl<Io: DatagramIo> Agent for Receiver<Io> {
     }
 
     fn sleep_at(&self, readiness: &mut Readiness) {
-        if let Some(descriptor) = self.io.readable().filter(|_| !self.is_sealed) {
-            readiness.add(descriptor);
+        if !self.is_sealed {
+            self.io.sleep_at(readiness);
         }
     }
 

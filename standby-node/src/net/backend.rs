@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -11,6 +10,7 @@ use thiserror::Error;
 use super::socket::NetworkSocket;
 use super::{DatagramIo, IoCounters, Offload};
 use crate::sys::mmsg::MmsgIo;
+use crate::sys::readiness::Readiness;
 use crate::sys::uring::{self, UringIo, UringUnavailable};
 
 /// The configuration key `network`.
@@ -124,10 +124,10 @@ impl DatagramIo for NetworkIo {
         }
     }
 
-    fn readable(&self) -> Option<RawFd> {
+    fn sleep_at(&self, readiness: &mut Readiness) {
         match self {
-            Self::Mmsg(io) => io.readable(),
-            Self::IoUring(io) => io.readable(),
+            Self::Mmsg(io) => io.sleep_at(readiness),
+            Self::IoUring(io) => io.sleep_at(readiness),
         }
     }
 }

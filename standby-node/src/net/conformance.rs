@@ -123,10 +123,12 @@ fn a_thread_that_sleeps_until_it_is_readable_wakes_for_a_datagram<Io: DatagramIo
     open: impl Fn(&str) -> Option<Io>,
 ) {
     let (mut sender, mut receiver) = (open_or_skip!(open), open_or_skip!(open));
-    // Not every one has a descriptor.
-    let Some(descriptor) = receiver.readable() else { return };
     let mut readiness = Readiness::default();
-    readiness.add(descriptor);
+    receiver.sleep_at(&mut readiness);
+    // Not every one has a descriptor.
+    if readiness.is_empty() {
+        return;
+    }
     for number in 0..3 {
         // Armed, and read to its end.
         assert!(receives_nothing(&mut receiver));

@@ -5,9 +5,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 
 use super::{DatagramIo, IoCounters};
+use crate::sys::readiness::Readiness;
 
 /// Wraps a working `Io`. Faults can be changed while it runs; with none set it passes everything through.
 #[derive(Debug)]
@@ -138,9 +138,7 @@ impl<Io: DatagramIo> DatagramIo for FaultyIo<Io> {
     }
 
     /// What is held back becomes due by calls, not by the socket.
-    fn readable(&self) -> Option<RawFd> {
-        None
-    }
+    fn sleep_at(&self, _: &mut Readiness) {}
 }
 
 /// One direction.
@@ -267,9 +265,7 @@ mod tests {
             IoCounters::default()
         }
 
-        fn readable(&self) -> Option<RawFd> {
-            None
-        }
+        fn sleep_at(&self, _: &mut Readiness) {}
     }
 
     fn faulty(seed: u64) -> FaultyIo<Loop> {

@@ -19,7 +19,8 @@ mod conformance;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
+
+use crate::sys::readiness::Readiness;
 
 pub use self::outgoing::Outgoing;
 
@@ -67,9 +68,9 @@ pub trait DatagramIo {
     /// What happened so far.
     fn counters(&self) -> IoCounters;
 
-    /// A descriptor at which a thread may sleep until a datagram waits to be received, see poll(2); `None`
-    /// where datagrams come from somewhere else. It stays the same for as long as this lives.
-    fn readable(&self) -> Option<RawFd>;
+    /// Adds the descriptors at which a thread may sleep now until a datagram waits to be received, see poll(2);
+    /// none where datagrams come from somewhere else.
+    fn sleep_at(&self, readiness: &mut Readiness);
 }
 
 /// What the kernel may do for several datagrams at once. Both are on unless something on the way does not

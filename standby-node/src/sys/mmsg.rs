@@ -19,6 +19,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use self::favourite::Favourite;
 use super::memory::Region;
+use super::readiness::Readiness;
 use crate::net::address::{ADDRESS_LENGTH_MAX, AddressParser, RawAddress};
 use crate::net::control::{
     RECEIVE_CONTROL_LENGTH, SEGMENT_CONTROL_LENGTH, merged_segment_length, segment_control,
@@ -78,8 +79,11 @@ impl DatagramIo for MmsgIo {
         self.counters
     }
 
-    fn readable(&self) -> Option<RawFd> {
-        Some(self.socket.as_raw_fd())
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        readiness.add(self.socket.as_raw_fd());
+        if let Some((_, favourite)) = self.favourite.route() {
+            readiness.add(favourite);
+        }
     }
 }
 

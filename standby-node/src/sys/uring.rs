@@ -31,6 +31,7 @@ use thiserror::Error;
 
 use super::memory::Region;
 use super::mmsg::{PAYLOAD_LENGTH_MAX, Sender, Sockets, Trouble, classify, enable_merging};
+use super::readiness::Readiness;
 use crate::net::address::{ADDRESS_LENGTH_MAX, AddressParser};
 use crate::net::control::{RECEIVE_CONTROL_LENGTH, merged_segment_length};
 use crate::net::socket::{BufferLengths, NetworkSocket};
@@ -157,8 +158,8 @@ impl DatagramIo for UringIo {
     }
 
     /// The ring itself: the socket is read by the request that is armed.
-    fn readable(&self) -> Option<RawFd> {
-        Some(self.receiver.ring.as_raw_fd())
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        readiness.add(self.receiver.ring.as_raw_fd());
     }
 }
 

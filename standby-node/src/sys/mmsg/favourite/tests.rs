@@ -1,9 +1,11 @@
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use super::*;
 use crate::net::socket::{BufferLengths, SocketError};
 use crate::net::{DatagramIo, Offload};
 use crate::sys::mmsg::MmsgIo;
+use crate::sys::readiness::Readiness;
 
 /// Longer than it takes to be chosen.
 const ROUNDS: u32 = LEAD_TO_WIN + 200;
@@ -182,4 +184,19 @@ fn bursts_of_the_favourite_are_merged_as_they_were_before() {
     assert_eq!(favourite(&node), Some(sender.local_addr()));
     assert_eq!(node.favourite.receiver.merging, node.receiver.merging);
     assert_eq!(node.receiver.merging, Merging::On);
+}
+
+#[test]
+fn the_favourite_and_all_others_wake_a_thread_that_sleeps() {
+    let (mut node, favourite, other) = (node(), peer(), peer());
+    make_favourite(&mut node, &favourite);
+    for sender in [&favourite, &other] {
+        let mut readiness = Readiness::default();
+        node.sleep_at(&mut readiness);
+        assert!(!readiness.wait(Duration::from_millis(1)));
+        sender.send_to(&7_u32.to_le_bytes(), node.local_addr()).unwrap();
+        assert!(readiness.wait(Duration::from_secs(10)));
+        let received = (0..OTHERS_INTERVAL).find_map(|_| receive(&mut node, 64).pop());
+        assert_eq!(received, sender.local_addr().ok().map(|from| (7, from)));
+    }
 }
