@@ -10,7 +10,7 @@
 use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -19,6 +19,7 @@ use hdrhistogram::Histogram;
 use standby_node::net::backend::{NetworkBackend, NetworkIo};
 use standby_node::net::socket::{BufferLengths, NetworkSocket};
 use standby_node::net::{DatagramIo, IoCounters, Offload};
+use standby_node::sys::readiness::Readiness;
 use standby_node::sys::{affinity, clock};
 
 #[derive(Clone, Debug, Parser)]
@@ -258,8 +259,8 @@ impl DatagramIo for Bare {
         IoCounters::default()
     }
 
-    fn readable(&self) -> Option<RawFd> {
-        Some(self.socket.as_raw_fd())
+    fn sleep_at(&self, readiness: &mut Readiness) {
+        readiness.add(self.socket.as_raw_fd());
     }
 }
 

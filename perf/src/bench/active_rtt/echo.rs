@@ -223,9 +223,7 @@ impl Agent for Server {
     }
 
     fn sleep_at(&self, readiness: &mut Readiness) {
-        if let Some(descriptor) = self.io.readable() {
-            readiness.add(descriptor);
-        }
+        self.io.sleep_at(readiness);
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::Socket;
 
-use super::{Merging, Receiver};
+use super::receiver::{Merging, Receiver};
 use crate::net::IoCounters;
 use crate::net::socket::NetworkSocket;
 

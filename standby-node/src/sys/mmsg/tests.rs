@@ -1,4 +1,7 @@
+use super::sender::DIRECT_LENGTH_MIN;
 use super::*;
+use crate::net::DATAGRAM_LENGTH_MAX;
+use crate::net::send_queue;
 use crate::net::socket::BufferLengths;
 
 fn open() -> MmsgIo {
