@@ -7,8 +7,8 @@
 //!
 //! All of them run from the beginning to the end, and all but one stand still: they take turns of half a
 //! second, so that a machine that is disturbed for a while disturbs every side. Of a side's turns the lower
-//! quartile counts, for disturbances only ever add. Node and member idle as is fastest here: each tries its
-//! strategies first.
+//! quartile counts, for disturbances only ever add. Every side has a party for each idle strategy, and the one
+//! that was fastest over the whole run stands for it.
 
 pub(crate) mod echo;
 mod party;
@@ -50,9 +50,9 @@ pub(crate) fn run(session: &mut Session) -> Result<(), BenchError> {
 struct Plan {
     /// How often each party warms up, for compilers to see.
     warm_up_count: u64,
-    /// Turns for each strategy that is tried; with none, all idle by the first.
-    trial_count: usize,
-    /// Turns of each side for a pair.
+    /// Of [`STRATEGIES`], how many each side has a party of.
+    strategy_count: usize,
+    /// Turns of each party for a pair.
     turn_count: usize,
     /// Of the throughput.
     measured: Duration,
@@ -60,97 +60,105 @@ struct Plan {
 
 impl Plan {
     const QUICK: Self =
-        Self { warm_up_count: 2, trial_count: 0, turn_count: 4, measured: Duration::from_secs(1) };
+        Self { warm_up_count: 2, strategy_count: 1, turn_count: 4, measured: Duration::from_secs(1) };
     const FULL: Self =
-        Self { warm_up_count: 8, trial_count: 6, turn_count: 16, measured: Duration::from_secs(10) };
+        Self { warm_up_count: 8, strategy_count: 2, turn_count: 12, measured: Duration::from_secs(10) };
 }
 
 fn round_trips(session: &mut Session, plan: Plan) -> Result<(), BenchError> {
     let mut sides = [Kind::Node, Kind::Member, Kind::Echo].map(Side::new);
-    let tried = if plan.trial_count == 0 { &STRATEGIES[..1] } else { STRATEGIES };
     for index in 0..sides.len() {
-        for idle in tried {
+        for idle in &STRATEGIES[..plan.strategy_count] {
             let mut party = Party::start(sides[index].kind, idle)?;
-            let others = || sides.iter().flat_map(|side| &side.parties);
+            let others = || sides.iter().flat_map(|side| &side.entrants).map(|entrant| &entrant.party);
             for _ in 0..plan.warm_up_count {
                 others().try_for_each(Party::breathe)?;
                 party.warm_up()?;
             }
             party.stand_still()?;
             others().try_for_each(Party::breathe)?;
-            sides[index].parties.push(party);
+            sides[index].entrants.push(Entrant { party, pairs: Vec::new() });
         }
     }
-    choose(&mut sides, plan.trial_count)?;
     for _ in 0..session.pair_count() {
-        let mut turns: [Vec<Histogram<u64>>; 3] = Default::default();
+        sides.iter_mut().for_each(Side::begin_pair);
         for _ in 0..plan.turn_count {
-            for (side, turns) in sides.iter_mut().zip(&mut turns) {
-                turns.push(side.parties[0].turn(TURN)?);
-            }
+            sides.iter_mut().try_for_each(Side::turn)?;
         }
-        sides.iter_mut().zip(turns).for_each(|(side, turns)| side.pairs.push(turns));
     }
+    sides.iter().for_each(Side::say_how_it_idles);
     report(session, &sides)
-}
-
-/// Puts first the one of each side's parties whose 99th percentile is lowest, and says which that is. The others stand
-/// still from then on.
-fn choose(sides: &mut [Side; 3], trial_count: usize) -> Result<(), BenchError> {
-    let mut tried: Vec<Vec<Vec<Histogram<u64>>>> =
-        sides.iter().map(|side| side.parties.iter().map(|_| Vec::new()).collect()).collect();
-    for _ in 0..trial_count {
-        for (side, tried) in sides.iter_mut().zip(&mut tried) {
-            for (party, turns) in side.parties.iter_mut().zip(tried) {
-                turns.push(party.turn(TURN)?);
-            }
-        }
-    }
-    for (side, tried) in sides.iter_mut().zip(&tried) {
-        let p99 = |index: usize| typical(&tried[index], 0.99);
-        if trial_count > 0 {
-            let best = (0..tried.len()).min_by(|&one, &other| p99(one).total_cmp(&p99(other)));
-            side.parties.swap(0, best.expect("every side has a strategy"));
-            for (strategy, index) in STRATEGIES.iter().zip(0..) {
-                let (p50, p99) = (typical(&tried[index], 0.5), p99(index));
-                println!("tried {:?} --idle {strategy}: p50={p50:.1} p99={p99:.1} us", side.kind);
-            }
-        }
-        println!("{:?} idles by {}", side.kind, side.parties[0].idle());
-    }
-    Ok(())
 }
 
 /// Whoever takes turns.
 #[derive(Debug)]
 struct Side {
     kind: Kind,
-    /// One for each strategy that is tried, the fastest of them first.
-    parties: Vec<Party>,
-    /// The turns of each pair.
+    /// One for each strategy.
+    entrants: Vec<Entrant>,
+}
+
+/// A party and its turns in each pair.
+#[derive(Debug)]
+struct Entrant {
+    party: Party,
     pairs: Vec<Vec<Histogram<u64>>>,
 }
 
 impl Side {
     fn new(kind: Kind) -> Self {
-        Self { kind, parties: Vec::new(), pairs: Vec::new() }
+        Self { kind, entrants: Vec::new() }
+    }
+
+    fn begin_pair(&mut self) {
+        self.entrants.iter_mut().for_each(|entrant| entrant.pairs.push(Vec::new()));
+    }
+
+    /// Each of its parties moves while all others stand still.
+    fn turn(&mut self) -> Result<(), BenchError> {
+        for Entrant { party, pairs } in &mut self.entrants {
+            let turn = party.turn(TURN)?;
+            pairs.last_mut().expect("a pair has begun").push(turn);
+        }
+        Ok(())
+    }
+
+    /// The one whose 99th percentile is the lowest over all pairs: it stands for its side.
+    fn fastest(&self) -> &Entrant {
+        let fastest =
+            self.entrants.iter().min_by(|one, other| one.overall(0.99).total_cmp(&other.overall(0.99)));
+        fastest.expect("every side has a strategy")
+    }
+
+    fn say_how_it_idles(&self) {
+        for entrant in &self.entrants {
+            let (p50, p99) = (entrant.overall(0.5), entrant.overall(0.99));
+            println!("{:?} --idle {}: p50={p50:.1} p99={p99:.1} us", self.kind, entrant.party.idle());
+        }
+        println!("{:?} idles by {}", self.kind, self.fastest().party.idle());
     }
 
     /// A quantile of each pair, in microseconds.
     fn quantiles(&self, quantile: f64) -> Vec<f64> {
-        self.pairs.iter().map(|turns| typical(turns, quantile)).collect()
+        self.fastest().pairs.iter().map(|turns| typical(turns, quantile)).collect()
     }
 
     fn all_turns(&self) -> Vec<Histogram<u64>> {
-        self.pairs.iter().flatten().cloned().collect()
+        self.fastest().pairs.iter().flatten().cloned().collect()
+    }
+}
+
+impl Entrant {
+    /// A quantile of all its turns, in microseconds.
+    fn overall(&self, quantile: f64) -> f64 {
+        typical(self.pairs.iter().flatten(), quantile)
     }
 }
 
 /// The lower quartile of the turns' quantiles, in microseconds.
-fn typical(turns: &[Histogram<u64>], quantile: f64) -> f64 {
-    lower_quartile(
-        &turns.iter().map(|turn| turn.value_at_quantile(quantile) as f64 / 1e3).collect::<Vec<_>>(),
-    )
+fn typical<'a>(turns: impl IntoIterator<Item = &'a Histogram<u64>>, quantile: f64) -> f64 {
+    let quantiles = turns.into_iter().map(|turn| turn.value_at_quantile(quantile) as f64 / 1e3);
+    lower_quartile(&quantiles.collect::<Vec<_>>())
 }
 
 fn report(session: &mut Session, sides: &[Side; 3]) -> Result<(), BenchError> {

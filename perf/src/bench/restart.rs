@@ -10,6 +10,7 @@
 use crate::cluster::{Cluster, await_some};
 use crate::error::BenchError;
 use crate::node::{MESSAGE_COUNTER, Node, applied_position, await_snapshot};
+use crate::process::Signal;
 use crate::report::{Case, Pairs, Session, Target};
 use consensus_tap::file::cnc::counters::COMMIT_POSITION;
 use std::thread;
@@ -32,6 +33,8 @@ fn run_with(session: &mut Session, case: &Case, service: Service) -> Result<(), 
     let log = record_log(&cluster, service, length)?;
     let mut pairs = Pairs::default();
     for _ in 0..session.pair_count() {
+        // Its compilers would go on for a while.
+        cluster.process(0).signal(Signal::Stop)?;
         pairs.push(restart_node(&cluster, service, log)?, restart_member(&mut cluster, log)?);
     }
     session.report(case, &pairs)
