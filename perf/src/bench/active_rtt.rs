@@ -5,8 +5,8 @@
 //! themselves is measured, too, against an echo without log and service, and taken off both. The throughput
 //! is that of our own client, which keeps so many messages under way.
 //!
-//! All of them run from the beginning to the end, and all but one stand still: they take turns of half a
-//! second, so that a machine that is disturbed for a while disturbs every side. Of a side's turns the lower
+//! All of them run from the beginning to the end, and all but one stand still: they take turns of 0.4 seconds,
+//! so that a machine that is disturbed for a while disturbs every side. Of a side's turns the lower
 //! quartile counts, for disturbances only ever add. Every side has a party for each idle strategy, and the one
 //! that was fastest over the whole run stands for it.
 
@@ -62,7 +62,7 @@ impl Plan {
     const QUICK: Self =
         Self { warm_up_count: 2, strategy_count: 1, turn_count: 4, measured: Duration::from_secs(1) };
     const FULL: Self =
-        Self { warm_up_count: 8, strategy_count: 2, turn_count: 12, measured: Duration::from_secs(10) };
+        Self { warm_up_count: 8, strategy_count: 2, turn_count: 16, measured: Duration::from_secs(10) };
 }
 
 fn round_trips(session: &mut Session, plan: Plan) -> Result<(), BenchError> {
@@ -222,7 +222,8 @@ fn full_speed(endpoints: &str, plan: Plan) -> Result<f64, BenchError> {
 /// What may be fastest on few cores; a spinning member is slower by far, as it has more threads than there
 /// are cores.
 const STRATEGIES: &[&str] = &["yield", "backoff"];
-const TURN: Duration = Duration::from_millis(500);
+/// With six parties, nobody stands still for more than four seconds.
+const TURN: Duration = Duration::from_millis(400);
 const LENGTHS: (usize, usize) = (64, 64);
 /// Enough that neither side ever waits for the client.
 const WINDOW: usize = 4096;

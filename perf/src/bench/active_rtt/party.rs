@@ -72,8 +72,8 @@ impl Party {
         self.idle
     }
 
-    /// Moves for a moment, so that nothing in it takes the time that it stood still for a failure. Drivers
-    /// and clients of Aeron bear ten seconds of it.
+    /// Moves for a moment, so that nothing in it takes the time that it stood still for a failure. A client of Aeron
+    /// that has heard nothing for five seconds looks for another leader.
     pub(super) fn breathe(&self) -> Result<(), BenchError> {
         self.signal(Signal::Continue)?;
         thread::sleep(REUNION);
@@ -117,8 +117,8 @@ fn count_of(duration: Duration) -> u64 {
 pub(super) const WARM_UP_MESSAGES: u64 = 50_000;
 const RATE: u64 = 10_000;
 /// Receivers of Aeron say five times a second that they live.
-const REUNION: Duration = Duration::from_millis(300);
-const AWAKENING: Duration = Duration::from_millis(200);
+const REUNION: Duration = Duration::from_millis(250);
+const AWAKENING: Duration = Duration::from_millis(100);
 /// Of a node, but for how it idles.
 pub(super) const NODE_FLAGS: &[&str] =
     &["--log-term-length", "64m", "--file-sync-level", "0", "--session-timeout", "60s"];
