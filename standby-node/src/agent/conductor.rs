@@ -3,21 +3,21 @@
 
 mod activation;
 mod downstream;
+mod following;
 mod leading;
 mod node_control;
 mod operator;
 mod purging;
+mod snapshots;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 
 use consensus_tap::archive::Recording;
 use consensus_tap::channel::HostPort;
-use consensus_tap::codec::consensus::SnapshotEntry;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
-use consensus_tap::file::recording_log::SnapshotSet;
 use consensus_tap::module::ConsensusModuleState;
-use consensus_tap::tap::{RecordingKey, TapAction, TapReport, TapState};
+use consensus_tap::tap::RecordingKey;
 use rtrb::{Consumer, Producer};
 
 pub use self::activation::{Activation, ActivationParts, discard_requests};
@@ -26,11 +26,11 @@ pub use self::leading::{BootstrapError, LeadRings, LeaderIdentity, Leadership, S
 pub use self::purging::Retention;
 use super::archive::{ArchiveCommand, ArchiveRequest};
 use super::backlog::Backlog;
-use super::fetched_snapshots::{FetchedSnapshots, RecordedSet};
+use super::fetched_snapshots::FetchedSnapshots;
 use super::leading::LeadCommand;
 use super::module_follower::{ModuleFollower, ModulePosition};
 use super::receiver::{ReceiverCommand, ReceiverRequest, SealedLog};
-use super::snapshot_control::{SnapshotControl, SnapshotEvent};
+use super::snapshot_control::SnapshotControl;
 use super::storage::{Asker, FileOwner, ServedLog, StorageJob, StorageReply};
 use super::syncer::SyncedLog;
 use super::throttle::Throttle;
@@ -41,8 +41,6 @@ use crate::starting::{Started, Starting, StartingError};
 use crate::status::BackupSchedule;
 use crate::store::counters::Counter;
 use crate::store::history::{History, OpenedLog, RecordingPlace};
-use crate::store::recording_writer::RecordingWriter;
-use crate::sys::clock;
 
 /// Signs of life are due this often; others give us up after ten times as long.
 const SIGN_OF_LIFE_INTERVAL_NS: u64 = 1_000_000_000;
@@ -189,104 +187,6 @@ impl Conductor {
         Ok(())
     }
 
-    fn on_action(&mut self, action: TapAction) {
-        match action {
-            TapAction::Resolve { token, endpoint } => {
-                self.resolve(Asker::Receiver(token), endpoint);
-            }
-            // Asked for before the tap heard that following has ended.
-            TapAction::OpenSnapshot { .. } | TapAction::OpenLog { .. } if self.failed => {}
-            TapAction::OpenSnapshot { index, row, descriptor } => {
-                match self.history.plan_snapshot(&descriptor) {
-                    Ok(planned) => self.rings.jobs.push(StorageJob::OpenSnapshot { index, row, planned }),
-                    Err(error) => self.on_snapshot_failed(error.to_string()),
-                }
-            }
-            TapAction::OpenLog { start_position, descriptor } => {
-                self.waiting_log = Some((start_position, descriptor));
-                self.create_waiting_log();
-            }
-            TapAction::Report(report) => self.report(report),
-            // The receiver sends these with the writers that belong to them.
-            TapAction::SnapshotsRecorded | TapAction::DiscardSnapshots => {}
-        }
-    }
-
-    /// Creates the log that was asked for, once no snapshots wait to be entered before it.
-    fn create_waiting_log(&mut self) {
-        if self.fetched.is_waiting() || self.snapshots.is_publishing_fetched() || self.failed {
-            return;
-        }
-        let Some((start_position, descriptor)) = self.waiting_log.take() else { return };
-        let set = self
-            .history
-            .latest_snapshot_set(self.starting.service_count())
-            .filter(|set| set.log_position == start_position);
-        match self.history.create_log(start_position, &descriptor, set.as_ref()) {
-            Ok(planned) => self.rings.jobs.push(StorageJob::OpenLog(Box::new(planned))),
-            Err(error) => self.fail(error.to_string()),
-        }
-    }
-
-    /// A recording for a snapshot of the members is there, in the order in which they were asked for.
-    fn on_snapshot_opened(
-        &mut self,
-        index: usize,
-        row: SnapshotEntry,
-        opened: Result<Box<RecordingWriter>, (i64, String)>,
-    ) {
-        match opened {
-            Ok(writer) => {
-                self.fetched.on_opened(index, row);
-                self.command(ReceiverCommand::Opened { key: RecordingKey::Snapshot(index), writer });
-            }
-            Err((recording_id, reason)) => {
-                self.history.discard_snapshot(recording_id);
-                self.on_snapshot_failed(reason);
-            }
-        }
-    }
-
-    fn on_snapshot_failed(&mut self, reason: String) {
-        if self.log.is_some() {
-            self.command(ReceiverCommand::SnapshotFailed { reason });
-        } else {
-            self.fail(reason);
-        }
-    }
-
-    /// A whole set is recorded: whoever may wait for the disk makes it durable.
-    fn on_snapshots_recorded(&mut self, writers: &[RecordingWriter]) {
-        let syncers = self.fetched.on_recorded(writers, &self.history);
-        self.rings.jobs.push(StorageJob::SyncSnapshots(syncers));
-    }
-
-    /// Begins to enter the sets that may be entered now.
-    fn enter_snapshots(&mut self) {
-        while let Some(RecordedSet { rows, recordings, .. }) =
-            self.fetched.take_ready(self.module_position.get())
-        {
-            // One of our own may have come first while the members' were on their way; their files go with the next start.
-            if self.newest_snapshot().is_none_or(|newest| newest < rows[0].log_position) {
-                self.snapshots.publish_fetched(&rows, recordings, &mut self.history);
-            }
-        }
-        self.create_waiting_log();
-    }
-
-    /// Asks for newer snapshots when that is due.
-    fn query_snapshots(&mut self) {
-        if self.backup.as_mut().is_some_and(|backup| backup.poll(self.now_ns, clock::epoch_ms)) {
-            let snapshot_position = self.newest_snapshot();
-            self.command(ReceiverCommand::QuerySnapshots { snapshot_position });
-        }
-    }
-
-    /// Log position of the newest snapshot set.
-    fn newest_snapshot(&self) -> Option<i64> {
-        self.history.latest_snapshot_set(self.starting.service_count()).map(|set| set.log_position)
-    }
-
     /// The log is open: its writer goes to the receiver, its place to every reader.
     fn open_log(&mut self, log: OpenedLog) -> Result<(), StartingError> {
         let OpenedLog { writer, preparer, syncer, durability, tail_end, place } = log;
@@ -366,48 +266,6 @@ impl Conductor {
         self.retention.start(log_position, self.rings.replica_module.is_some());
     }
 
-    fn on_snapshot_event(&mut self, event: SnapshotEvent) {
-        match event {
-            SnapshotEvent::Mark => self.mark_snapshot(),
-            SnapshotEvent::Published(set) => {
-                self.serve_recordings();
-                self.on_snapshot_published(&set);
-            }
-            SnapshotEvent::GivenUp { log_position, error } => {
-                self.life.record_error(&error);
-                if let Some(log_position) = log_position {
-                    self.on_snapshot_ended(log_position, false);
-                }
-            }
-            SnapshotEvent::FetchedPublished(set) => {
-                tracing::info!(position = set.log_position, "snapshots of the members recorded");
-                self.serve_recordings();
-                if let Some(backup) = &self.backup {
-                    backup.on_retrieved();
-                }
-                self.retention.on_history_changed();
-                self.create_waiting_log();
-            }
-            SnapshotEvent::FetchedFailed(reason) => self.fail(reason),
-        }
-    }
-
-    /// A set of our own is on the disk, in the catalog and in recording.log: from here on members may be told of it.
-    /// Where nothing certain is heard of one, another is asked for ([`SnapshotControl::request_soon`]).
-    fn on_snapshot_published(&mut self, set: &SnapshotSet) {
-        let SnapshotSet { log_position, leadership_term_id, consensus_module, services, .. } = set;
-        tracing::info!(
-            log_position,
-            leadership_term_id,
-            consensus_module,
-            ?services,
-            "standby snapshot taken"
-        );
-        self.downstream.on_snapshot_published(set);
-        self.retention.on_snapshot_published(*log_position);
-        self.on_snapshot_ended(*log_position, true);
-    }
-
     fn on_reply(&mut self, reply: StorageReply) -> Result<(), AgentError> {
         match reply {
             // Following has ended meanwhile: the next start finds the log.
@@ -440,24 +298,6 @@ impl Conductor {
         Ok(())
     }
 
-    /// The log said that a term began: recording.log gets its row, the tap looks whether its source still suits.
-    fn on_term(&mut self, term: &NewLeadershipTermEvent) -> Result<(), AgentError> {
-        let NewLeadershipTermEvent { leadership_term_id, leader_member_id, term_base_log_position, .. } =
-            *term;
-        tracing::info!(leadership_term_id, leader_member_id, term_base_log_position, "new leadership term");
-        // A row that a full disk refused is entered at the next start, when the term is read again.
-        if let Some(log) = &self.log
-            && let Err(error) = self.history.on_leadership_term(log.recording_id(), term)
-        {
-            self.fail(error.to_string());
-        }
-        self.downstream.on_leadership_term(leadership_term_id, leader_member_id);
-        if !self.leadership.is_leading() {
-            self.command(ReceiverCommand::LeadershipTerm { leadership_term_id, leader_member_id });
-        }
-        Ok(())
-    }
-
     /// The receiver has left its source, and the log is ours.
     fn on_sealed(&mut self, log: Box<SealedLog>) -> Result<(), AgentError> {
         // Only a node that is decided to lead has asked for that.
@@ -483,55 +323,6 @@ impl Conductor {
         self.retention.halt();
         self.life.record_halt(&reason);
         self.command(ReceiverCommand::Failed { reason });
-    }
-
-    fn report(&mut self, report: TapReport) {
-        self.downstream.on_report(&report);
-        self.on_cluster_members();
-        match report {
-            TapReport::SourceChosen(source) => tracing::info!(
-                member_id = source.member_id,
-                leader_member_id = source.leader_member_id,
-                leadership_term_id = source.leadership_term_id,
-                archive = %source.archive_endpoint,
-                "source chosen"
-            ),
-            // Only others need to know.
-            TapReport::SourceChanged(_) => {}
-            TapReport::Following { member_id, replay_position } => {
-                tracing::info!(member_id, replay_position, "following");
-            }
-            TapReport::SourceLost { endpoint, reason } => {
-                let text = format!("{endpoint}: {reason}");
-                if let Some(repeated) = self.sources_lost.admit(&text, self.now_ns) {
-                    tracing::warn!(%endpoint, reason, repeated, "candidate given up");
-                }
-                // The error log counts for itself.
-                self.life.record_error(&text);
-            }
-            TapReport::SnapshotsNotFetched { member_id, reason } => {
-                let text = format!("snapshots of member {member_id} could not be fetched: {reason}");
-                tracing::warn!("{text}; they are tried again");
-                self.life.record_error(&text);
-            }
-            TapReport::SourcesBehind { position, limit } => {
-                // The error log keeps each text for good: figures that change are for the node's log.
-                let text = "for a minute every source's committed log has ended before ours: the cluster may have \
-                            been restored from an older state";
-                tracing::error!(position, limit, "{text}");
-                self.life.record_error(text);
-            }
-            TapReport::Halted { state, reason } => {
-                tracing::error!(state = state.name(), reason, "following has ended");
-                self.retention.halt();
-                self.life.record_halt(&format!("{}: {reason}", state.name()));
-                if state == TapState::Failed {
-                    tracing::error!(
-                        "the recording is kept as it is; remove the cause and start the node again"
-                    );
-                }
-            }
-        }
     }
 
     fn command(&mut self, command: ReceiverCommand) {
