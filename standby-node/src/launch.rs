@@ -1,141 +1,60 @@
-//! Puts a node together: directory, cnc.dat, socket, rings, agents, threads.
+//! Puts a node together: directory, cnc.dat, sockets, rings, agents, threads.
 
-use std::path::PathBuf;
+mod error;
+mod handle;
+mod settings;
+mod sockets;
+
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
-use consensus_tap::archive::server::ArchiveServerConfig;
-use consensus_tap::archive::{Credentials, Recording};
-use consensus_tap::channel::HostPort;
-use consensus_tap::file::archive_mark::ArchiveMark;
-use consensus_tap::file::cluster_mark::ClusterMark;
 use consensus_tap::file::cnc::counters as kind;
 use consensus_tap::file::node_state;
-use consensus_tap::leader::LeaderConfig;
-use consensus_tap::module::ConsensusModuleState;
-use consensus_tap::serving::{
-    AnnouncerConfig, ConsensusServerConfig, Serving, ServingConfig, StandbyLinkConfig,
-};
+use consensus_tap::serving::Serving;
 use consensus_tap::tap::Tap;
 use rtrb::RingBuffer;
 use service_api::{ClusteredService, ServiceError, ServiceId, StatusFields};
 
+pub use self::error::LaunchError;
+pub use self::handle::NodeHandle;
+use self::sockets::Sockets;
 use crate::agent::Agent;
 use crate::agent::archive::Archive;
 use crate::agent::backlog::Backlog;
 use crate::agent::conductor::{
     Activation, ActivationParts, Conductor, ConductorRings, Downstream, Following, LeadRings, LeaderIdentity,
-    Leadership, ModuleStateRequest, Retention, StopWish, discard_requests, member_entry,
+    Leadership, Retention, StopWish, discard_requests, member_entry,
 };
 use crate::agent::leading::{Leading, LeadingParts};
 use crate::agent::receiver::Receiver;
 use crate::agent::replica_module::ReplicaModule;
-use crate::agent::runner::RunnerError;
 use crate::agent::service_snapshots::SnapshotMode;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::snapshot_control::SnapshotControl;
 use crate::agent::snapshot_schedule::SnapshotSchedule;
-use crate::agent::storage::{SocketFamilies, Storage};
+use crate::agent::storage::Storage;
 use crate::agent::syncer::Syncer;
 use crate::announcing::Announcing;
-use crate::clients_file::{ClientAccess, ClientsFile, ClientsFileError};
+use crate::clients_file::{ClientAccess, ClientsFile};
 use crate::config::{Layout, NodeConfig, SERVICES_MAX};
-use crate::net::Offload;
-use crate::net::socket::{BufferLengths, NetworkSocket, SocketError};
 use crate::service_set::{MakeService, NewService, ServiceSet, SetRole};
 use crate::signs_of_life::SignsOfLife;
 use crate::standing::StandingKeeper;
 use crate::starting::Starting;
 use crate::status::{
-    ArchiveGauges, BackupSchedule, CycleGauges, FiguresError, LeadingGauges, ReceiverGauges, RoleGauges,
-    ServiceGauges, SnapshotGauges, TransitionGauges,
+    ArchiveGauges, BackupSchedule, CycleGauges, LeadingGauges, ReceiverGauges, RoleGauges, ServiceGauges,
+    SnapshotGauges, TransitionGauges,
 };
+use crate::store::SyncLevel;
 use crate::store::activation_record;
-use crate::store::cnc::{CncError, CncFile, CncSettings};
-use crate::store::counters::CountersFull;
+use crate::store::cnc::{CncFile, CncSettings};
 use crate::store::directory::NodeDirectory;
-use crate::store::history::{History, HistoryError};
+use crate::store::history::History;
 use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
 use crate::store::standby_snapshots::StandbySnapshots;
 use crate::store::sync_watch::SyncWatch;
-use crate::store::{StoreError, SyncLevel};
-use crate::sys::affinity::{self, AffinityError};
+use crate::sys::affinity;
 use crate::sys::clock;
-use crate::sys::uring::UringUnavailable;
-use crate::topology::{
-    Agents, CONTROL_RING_CAPACITY, CYCLE_THRESHOLD, Cycles, EGRESS_BACKLOG_LENGTH_MAX, Threads,
-};
-
-/// Stream of a cluster's log, as in Aeron.
-const LOG_STREAM_ID: i32 = 100;
-
-/// A running node. [`stop`](Self::stop) ends it in order and says how it went; dropping it ends it as well and waits
-/// for that, so that its directory is free for another afterwards.
-#[derive(Debug)]
-pub struct NodeHandle {
-    threads: Threads,
-    aeron_dir: PathBuf,
-    module_states: mpsc::Sender<ModuleStateRequest>,
-    stop: StopWish,
-    /// Held so that no other node runs in the directory: until the threads have ended, for fields are dropped in order.
-    _directory: NodeDirectory,
-}
-
-/// Why a node cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum LaunchError {
-    /// The directory or a file in it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The archive or recording log.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    /// cnc.dat.
-    #[error(transparent)]
-    Cnc(#[from] CncError),
-    /// More services than a cluster can have.
-    #[error("service = \"{}\": a cluster has at most {SERVICES_MAX} services", names.join(","))]
-    TooManyServices {
-        /// Their names.
-        names: Vec<String>,
-    },
-    /// cnc.dat has no counter left.
-    #[error(transparent)]
-    Counters(#[from] CountersFull),
-    /// What a service shows of itself cannot be shown.
-    #[error(transparent)]
-    Figures(#[from] FiguresError),
-    /// The socket.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// io_uring was asked for and is not there.
-    #[error("network = \"io-uring\": {0}")]
-    Uring(#[from] UringUnavailable),
-    /// A service cannot be made.
-    #[error("service {service_id} (\"{name}\") cannot be made: {source}")]
-    Service {
-        /// Its id.
-        service_id: u8,
-        /// Its name in the configuration.
-        name: String,
-        /// What the factory said.
-        source: ServiceError,
-    },
-    /// A core that no thread of this process can have.
-    #[error("{key} = {}: {source}", source.core)]
-    Core {
-        /// As configured.
-        key: &'static str,
-        /// Which core, and which there are.
-        source: AffinityError,
-    },
-    /// The file that names clients.
-    #[error(transparent)]
-    Clients(#[from] ClientsFileError),
-    /// A thread.
-    #[error(transparent)]
-    Runner(#[from] RunnerError),
-}
+use crate::topology::{Agents, CONTROL_RING_CAPACITY, CYCLE_THRESHOLD, Cycles, Threads};
 
 /// Starts a node with as many services as `config` names.
 ///
@@ -184,56 +103,19 @@ pub fn launch_with_access(
     config.network.probe()?;
     let now_ms = clock::epoch_ms();
     let mut directory = NodeDirectory::open(&config.dir, now_ms)?;
-    let buffers =
-        BufferLengths { receive: Some(config.socket_receive_buffer), send: Some(config.socket_send_buffer) };
-    let socket = NetworkSocket::open("host", &config.bind_endpoint, buffers)?;
-    for shortfall in socket.shortfalls() {
-        tracing::warn!("{shortfall}");
-    }
-    let local_addr = socket.local_addr();
-    let io = config.network.open(socket, Offload::default())?;
-    let archive_socket =
-        NetworkSocket::open("archive_endpoint", &config.archive_endpoint.to_string(), buffers)?;
-    let archive_addr = archive_socket.local_addr();
-    let archive_io = config.network.open(archive_socket, Offload::default())?;
-    let ingress_socket =
-        NetworkSocket::open("ingress_endpoint", &config.leading.ingress_endpoint.to_string(), buffers)?;
-    let ingress_addr = ingress_socket.local_addr();
-    let ingress_io = config.network.open(ingress_socket, Offload::default())?;
-    let archive_id = i64::from(config.member_id);
+    let sockets = Sockets::open(&config)?;
+    let archive_addr = sockets.archive.local_addr;
+    let ingress_addr = sockets.ingress.local_addr;
+    let families = sockets.families();
     let level = config.file_sync_level;
     let history = History::open(&directory, level)?;
 
     let gone = directory.previous_holders();
     let (cnc, mut counters) =
         CncFile::create_after(gone, &config.aeron_dir, &CncSettings::default(), now_ms)?;
-    let aeron_directory = config.aeron_dir.display().to_string();
-    let cluster_mark = ClusterMarkFile::activate(
-        &directory,
-        ClusterMark {
-            member_id: config.member_id,
-            cluster_id: config.cluster_id,
-            aeron_directory: aeron_directory.clone(),
-            control_channel: "aeron:ipc?term-length=128k".to_owned(),
-            service_name: config.services.join(","),
-            ..ClusterMark::default()
-        },
-        now_ms,
-    )?;
-    let archive_mark = ArchiveMarkFile::activate(
-        &directory,
-        ArchiveMark {
-            archive_id,
-            control_channel: format!(
-                "aeron:udp?endpoint={}",
-                config.archive_endpoint.with_port(archive_addr.port())
-            ),
-            local_control_channel: "aeron:ipc?term-length=64k".to_owned(),
-            aeron_directory,
-            ..ArchiveMark::default()
-        },
-        now_ms,
-    )?;
+    let cluster_mark = ClusterMarkFile::activate(&directory, settings::cluster_mark(&config), now_ms)?;
+    let archive_mark =
+        ArchiveMarkFile::activate(&directory, settings::archive_mark(&config, archive_addr.port()), now_ms)?;
     directory.taken_over()?;
     let is_backup = config.tap.fetch_snapshots;
     let backup_errors = is_backup
@@ -301,13 +183,7 @@ pub fn launch_with_access(
     }
     let service_count = config.services.len();
 
-    let mut tap_config = config.tap.clone();
-    tap_config.response_endpoint = match &config.response_endpoint {
-        Some(endpoint) => endpoint.clone(),
-        None => HostPort { port: local_addr.port(), ..tap_config.response_endpoint },
-    };
-    tap_config.seed = entropy();
-    let tap = Tap::new(tap_config, entropy() as i64);
+    let tap = Tap::new(settings::tap(&config, sockets.receiver.local_addr.port()), entropy() as i64);
     let gauges = ReceiverGauges::allocate(&mut counters, config.cluster_id, applied_positions, is_backup)?;
     let backup = is_backup
         .then(|| BackupSchedule::allocate(&mut counters, config.cluster_id, config.backup_interval, now_ms))
@@ -318,46 +194,8 @@ pub fn launch_with_access(
     let durable = (level != SyncLevel::None).then(|| sync_watch.clone());
 
     let endpoint = config.served_endpoint(archive_addr.port());
-    let serving = ServingConfig {
-        archive: ArchiveServerConfig {
-            archive_id,
-            control_stream_id: config.tap.archive_control_stream_id,
-            session_count_max: config.control_session_count_max,
-            replay_count_max: config.replay_count_max,
-            limit_counter_id: gauges.commit_position_counter_id(),
-            seed: entropy(),
-            ..ArchiveServerConfig::default()
-        },
-        consensus: ConsensusServerConfig {
-            member_id: config.member_id,
-            endpoint: endpoint.clone(),
-            allow_list: config.serve_allow.clone(),
-            seed: entropy(),
-            ..ConsensusServerConfig::default()
-        },
-        announcer: AnnouncerConfig {
-            endpoint: endpoint.clone(),
-            consensus_stream_id: config.tap.consensus_stream_id,
-            credentials: config.tap.cluster_credentials.clone(),
-            seed: entropy(),
-            ..AnnouncerConfig::default()
-        },
-        standbys: StandbyLinkConfig {
-            cluster_id: config.cluster_id,
-            standbys: config.activation.standbys.clone(),
-            credentials: match &config.tap.cluster_credentials {
-                Credentials::None => Vec::new(),
-                Credentials::Simple(initial) | Credentials::ChallengeResponse { initial, .. } => {
-                    initial.clone()
-                }
-            },
-            secrets: config.consensus_secrets.clone(),
-            allow_list: config.serve_allow.clone(),
-            seed: entropy(),
-        },
-    };
     let serving = Serving::new(
-        serving,
+        settings::serving(&config, &endpoint, gauges.commit_position_counter_id()),
         Box::new(config.archive_secrets.clone()),
         Box::new(config.consensus_secrets.clone()),
         entropy() as i64,
@@ -386,22 +224,12 @@ pub fn launch_with_access(
     });
     let standby_cycles =
         CycleGauges::allocate_for_standby(&mut counters, config.cluster_id, CYCLE_THRESHOLD)?;
-    let archive_gauges = ArchiveGauges::allocate(&mut counters, archive_id, config.cluster_id)?;
+    let archive_gauges =
+        ArchiveGauges::allocate(&mut counters, settings::archive_id(&config), config.cluster_id)?;
 
     let ingress_endpoint = config.told_endpoint(&config.leading.ingress_endpoint, ingress_addr.port());
     let leading_parts = LeadingParts {
-        config: LeaderConfig {
-            member_id: config.member_id,
-            ingress_stream_id: config.leading.ingress_stream_id,
-            ingress_endpoint: ingress_endpoint.clone(),
-            session_timeout_ns: config.leading.session_timeout_ns,
-            leader_heartbeat_timeout_ns: config.leading.leader_heartbeat_timeout_ns,
-            session_count_max: config.leading.session_count_max,
-            egress_term_length: config.leading.egress_term_length.bytes(),
-            egress_backlog_length_max: EGRESS_BACKLOG_LENGTH_MAX,
-            seed: entropy(),
-            ..LeaderConfig::default()
-        },
+        config: settings::leader(&config, &ingress_endpoint),
         access,
         receiver_id: entropy() as i64,
         egress: set.egress,
@@ -420,7 +248,7 @@ pub fn launch_with_access(
             member_entry: member_entry(config.member_id, &ingress_endpoint, &endpoint),
             durable,
             node_state: directory.cluster().join(node_state::FILE_NAME),
-            bootstrap: config.leading.bootstrap.then(|| bootstrap_log(&config, &ingress_endpoint)),
+            bootstrap: config.leading.bootstrap.then(|| settings::bootstrap_log(&config, &ingress_endpoint)),
         },
         LeadRings {
             commands: Backlog::new(lead_command_producer),
@@ -435,21 +263,21 @@ pub fn launch_with_access(
     let agents = Agents {
         archive: Box::new(Archive::new(
             serving,
-            archive_io,
+            sockets.archive.io,
             archive_command_consumer,
             archive_request_producer,
             archive_gauges,
         )),
         receiver: Box::new(Receiver::new(
             tap,
-            io,
+            sockets.receiver.io,
             command_consumer,
             request_producer,
             set.log_senders,
             gauges,
         )),
         leading: Box::new(Leading::new(
-            ingress_io,
+            sockets.ingress.io,
             leading_parts,
             lead_command_consumer,
             lead_request_producer,
@@ -490,15 +318,7 @@ pub fn launch_with_access(
                 module_states: state_receiver,
             },
         )),
-        storage: Box::new(Storage::new(
-            job_consumer,
-            reply_producer,
-            SocketFamilies {
-                receiver_is_ipv6: local_addr.is_ipv6(),
-                archive_is_ipv6: archive_addr.is_ipv6(),
-                ingress_is_ipv6: ingress_addr.is_ipv6(),
-            },
-        )),
+        storage: Box::new(Storage::new(job_consumer, reply_producer, families)),
         syncer: Box::new(Syncer::new(
             synced_log_consumer,
             sync_failure_producer,
@@ -511,7 +331,7 @@ pub fn launch_with_access(
         cycles: Cycles { standby: standby_cycles, services: service_cycles },
     };
     tracing::info!(
-        dir = %config.dir.display(), %local_addr, %archive_addr, %ingress_addr, layout = ?config.layout, network = %config.network,
+        dir = %config.dir.display(), local_addr = %sockets.receiver.local_addr, %archive_addr, %ingress_addr, layout = ?config.layout, network = %config.network,
         services = config.services.join(","), "started"
     );
     let threads = Threads::start(agents, &config)?;
@@ -524,52 +344,6 @@ pub fn launch_with_access(
     })
 }
 
-impl NodeHandle {
-    /// Where this node's cnc.dat is.
-    pub fn aeron_dir(&self) -> &std::path::Path {
-        &self.aeron_dir
-    }
-
-    /// A copy of the consensus module's state: what a snapshot at its log position would hold. `None` until the log
-    /// is being read, and once the node has ended. Waits for the conductor's next duty cycle.
-    pub fn module_state(&self) -> Option<ConsensusModuleState> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.module_states.send(reply).ok()?;
-        // A conductor that ends drops the requests it has not answered, which ends this wait.
-        answer.recv().ok().flatten()
-    }
-
-    /// Whether the node has ended by itself: [`stop`](Self::stop) says why.
-    pub fn has_failed(&self) -> bool {
-        self.threads.any_finished()
-    }
-
-    /// Whether an operator has asked the cluster to end, and all that this takes is done: [`stop`](Self::stop) is all
-    /// that is left.
-    pub fn wants_to_stop(&self) -> bool {
-        self.stop.is_wished()
-    }
-
-    /// Ends the node in order: the sources are left, what is recorded is applied, files are closed.
-    ///
-    /// # Errors
-    /// What ended an agent before its time.
-    pub fn stop(self) -> Result<(), RunnerError> {
-        self.threads.stop()
-    }
-
-    /// Waits until `should_stop` says so, the node wants to stop or it fails, looking ten times a second, and ends it.
-    ///
-    /// # Errors
-    /// As [`stop`](Self::stop).
-    pub fn run_until(self, mut should_stop: impl FnMut() -> bool) -> Result<(), RunnerError> {
-        while !should_stop() && !self.wants_to_stop() && !self.has_failed() {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        self.stop()
-    }
-}
-
 /// A thread that cannot be pinned would end a node that has just said that it is up.
 fn check_cores(config: &NodeConfig) -> Result<(), LaunchError> {
     let receiver = config.receiver_core.iter().map(|core| ("receiver_core", *core));
@@ -579,27 +353,6 @@ fn check_cores(config: &NodeConfig) -> Result<(), LaunchError> {
     receiver.chain(services).try_for_each(|(key, core)| {
         affinity::check_core(core).map_err(|source| LaunchError::Core { key, source })
     })
-}
-
-/// The log that a new cluster begins with, described as the archive of a Java leader describes its own.
-fn bootstrap_log(config: &NodeConfig, ingress: &HostPort) -> Recording {
-    let channel = format!("aeron:udp?term-length={}|alias=log", config.leading.log_term_length.bytes());
-    Recording {
-        recording_id: 0,
-        start_timestamp: 0,
-        stop_timestamp: 0,
-        start_position: 0,
-        stop_position: 0,
-        initial_term_id: 0,
-        segment_file_length: config.leading.log_segment_length(),
-        term_buffer_length: config.leading.log_term_length.bytes(),
-        mtu_length: config.leading.log_mtu,
-        session_id: entropy() as i32,
-        stream_id: LOG_STREAM_ID,
-        stripped_channel: channel.clone(),
-        original_channel: channel,
-        source_identity: ingress.to_string(),
-    }
 }
 
 /// One instance of each configured service, by id, without counters.

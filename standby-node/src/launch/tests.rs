@@ -5,6 +5,7 @@ use consensus_tap::file::cluster_mark::{ClusterMark, TERMINATED};
 use super::*;
 use crate::audit::Audit;
 use crate::config::Settings;
+use crate::store::StoreError;
 
 /// A node on loopback whose only member does not exist.
 fn config(dir: &Path) -> NodeConfig {
