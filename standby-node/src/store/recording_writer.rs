@@ -12,16 +12,24 @@
 //! they lie, the first that differs discards the rest. [`RecordingWriter::accept_tail`] takes them unconfirmed, as far
 //! as it is told, and the caller vouches for them; [`RecordingWriter::discard_tail`] gives them up.
 
+mod allocation;
+mod error;
+mod frame_starts;
+mod tail;
+
 use std::path::{Path, PathBuf};
 
 use consensus_tap::file::segment::{FRAME_HEADER_LENGTH, FrameHeader, RecordingGeometry, ScanEnd, scan};
 
+use self::allocation::{Allocation, create_segment};
+pub use self::error::RecordError;
+use self::frame_starts::{FrameStarts, note_term_before};
 use super::recording_reader::RecordingReader;
-use super::segment::{SegmentError, open_whole, remove, segment_bases};
+use super::segment::{SegmentError, open_whole, segment_bases};
 use super::segment_preparer::SegmentSupply;
 use super::segment_views::SegmentViews;
 use super::tail_watch::TailWatch;
-use crate::sys::mapped::{MapError, MappedFile, PAGE_LENGTH, Published, SegmentMap};
+use crate::sys::mapped::{MappedFile, PAGE_LENGTH, Published, SegmentMap};
 
 /// The one writer of a recording. Lives on the receive thread.
 #[derive(Debug)]
@@ -45,66 +53,6 @@ pub struct RecordingWriter {
     recorded: RecordingReader,
     frame_starts: FrameStarts,
     late_segment_count: u64,
-}
-
-/// Why a run was not recorded. Nothing of it was.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The run does not begin where the recording ends.
-    #[error("the run begins at {found}, the recording ends at {expected}")]
-    NotContiguous {
-        /// The recorded position.
-        expected: i64,
-        /// Position of the run.
-        found: i64,
-    },
-    /// The run is not made of whole, aligned frames of this recording, each with the term id and offset of its
-    /// position, and padding only at its end.
-    #[error("no frame of recording {recording_id} begins at position {position} of the run")]
-    BadFrame {
-        /// Which recording.
-        recording_id: i64,
-        /// Position where a frame should begin.
-        position: i64,
-    },
-    /// The frames belong to another stream: tools would refuse the recording.
-    #[error("the run is of stream {found}, the recording of stream {expected}")]
-    UnexpectedStream {
-        /// Stream id of the recording.
-        expected: i32,
-        /// Stream id of a frame.
-        found: i32,
-    },
-    /// The run goes on behind the end of its term, and so may leave the segment.
-    #[error("the run crosses the end of a term at position {term_end}")]
-    CrossesTerm {
-        /// Where the term ends.
-        term_end: i64,
-    },
-    /// The recording was to end before.
-    #[error("the run ends at {found}, the recording was to end at {stop_position}")]
-    BeyondStop {
-        /// Where it was to end.
-        stop_position: i64,
-        /// Where the run ends.
-        found: i64,
-    },
-    /// The disk has no room for the run.
-    #[error("no room to record up to position {position}: {source}")]
-    NoRoom {
-        /// Position behind the run.
-        position: i64,
-        /// What failed.
-        source: MapError,
-    },
-    /// The segment is full, and the next one cannot be created.
-    #[error("no next segment at position {position}: {source}")]
-    NextSegment {
-        /// Its base position.
-        position: i64,
-        /// What failed.
-        source: SegmentError,
-    },
 }
 
 impl RecordingWriter {
@@ -369,24 +317,6 @@ impl RecordingWriter {
         self.frame_starts.at_or_before(position).map_or(term_start, |start| start.max(term_start))
     }
 
-    /// Takes the tail up to `end`, a boundary of frames, as recorded, though no source confirmed it, and returns the
-    /// recorded position: `end`, or where the tail ends before. What lies behind stays a tail.
-    ///
-    /// # Errors
-    /// [`RecordError::NextSegment`] when a segment of the tail cannot be mapped; what lies before it is taken.
-    pub fn accept_tail(&mut self, end: i64) -> Result<i64, RecordError> {
-        let accepted = end.min(self.tail_end);
-        while self.recorded_position < accepted {
-            let end = accepted.min(self.segment_end());
-            self.segment.publish(end);
-            self.recorded_position = end;
-            if end == self.segment_end() {
-                self.next_segment()?;
-            }
-        }
-        Ok(self.recorded_position)
-    }
-
     /// Gives back what a growing recording has been given too much. Nothing is appended any more; what was published is
     /// still to be synced, and its length with it.
     ///
@@ -431,54 +361,6 @@ impl RecordingWriter {
             }
         }
         Ok(at)
-    }
-
-    /// Whether the tail holds the very frames of a run that was checked to be well formed.
-    fn confirms_tail(&self, position: i64, end: i64, frames: &[u8]) -> bool {
-        if end > self.tail_end {
-            return false;
-        }
-        let mut offset = (position - self.segment.base_position()) as usize;
-        let mut rest = frames;
-        while let Some(frame) = FrameHeader::parse(rest) {
-            let length = wire_length(&frame);
-            if !is_same_frame(self.segment.bytes(offset, length), &rest[..length]) {
-                return false;
-            }
-            offset += frame.aligned_length() as usize;
-            rest = rest.get(frame.aligned_length() as usize..).unwrap_or_default();
-        }
-        true
-    }
-
-    /// Gives the tail up, if there is one: zeroes what the files hold behind the recorded position, the last segment
-    /// first. A crash in between leaves a shorter tail.
-    ///
-    /// # Errors
-    /// [`SegmentError`] when a segment of the tail cannot be removed; what is left is still a tail.
-    pub fn discard_tail(&mut self) -> Result<(), SegmentError> {
-        if self.recorded_position >= self.tail_end {
-            return Ok(());
-        }
-        let segment_end = self.segment_end();
-        let mut base = self.geometry.segment_base(self.tail_end);
-        while base >= segment_end {
-            let path = self.directory.join(self.geometry.segment_name(base));
-            if path.exists() {
-                remove(&path)?;
-            }
-            base -= i64::from(self.geometry.segment_length());
-        }
-        let offset = (self.recorded_position - self.segment.base_position()) as usize;
-        let tail_end = self.tail_end.min(segment_end);
-        if self.recorded_position < tail_end {
-            // The first length goes first, so that a crash leaves no frame in front of zeros.
-            self.segment.store_length_release(offset, 0);
-            self.segment.zero(offset, (tail_end - self.recorded_position) as usize);
-        }
-        self.tail_end = self.recorded_position;
-        self.tail.discard(self.recorded_position);
-        Ok(())
     }
 
     /// Refuses what lies behind the end of the recording, and makes room in the segment up to `end`, within it.
@@ -555,93 +437,6 @@ fn refuse_existing(directory: &Path, geometry: &RecordingGeometry) -> Result<(),
     }
 }
 
-/// How much of a segment has blocks on the disk. A store into a page without them would end the process where the disk
-/// is full, so room is made before.
-#[derive(Clone, Copy, Debug)]
-enum Allocation {
-    /// All of it, from the beginning: where datagrams are received, nothing is left to be asked for.
-    Whole,
-    /// As far as the recording goes, which ends here.
-    Until(i64),
-    /// A step ahead of what is recorded.
-    Growing,
-}
-
-impl Allocation {
-    /// Of a growing recording's segment, bytes. Each further step is as long as all before, up to [`Self::STEP_MAX`].
-    const STEP_MIN: usize = 64 * 1024;
-    const STEP_MAX: usize = 16 * 1024 * 1024;
-
-    /// Where the recording must end, if that is known.
-    fn stop_position(self) -> i64 {
-        match self {
-            Self::Until(stop_position) => stop_position,
-            Self::Whole | Self::Growing => i64::MAX,
-        }
-    }
-
-    /// How much of a new segment is allocated: whole pages, for a mapping has no less.
-    fn length(self, geometry: &RecordingGeometry, base_position: i64) -> usize {
-        let length = geometry.segment_length() as usize;
-        let needed = match self {
-            Self::Whole => length,
-            Self::Until(stop_position) => usize::try_from(stop_position - base_position).unwrap_or_default(),
-            Self::Growing => Self::STEP_MIN.max(geometry.first_frame_offset(base_position) + 1),
-        };
-        needed.min(length).next_multiple_of(PAGE_LENGTH).min(length)
-    }
-
-    /// Up to where a recording may be written without a question, with a new segment at `base_position`.
-    fn room_end(self, geometry: &RecordingGeometry, base_position: i64) -> i64 {
-        match self {
-            // A run never leaves its segment, all of which is allocated.
-            Self::Whole => i64::MAX,
-            Self::Until(stop_position) => stop_position,
-            Self::Growing => base_position + self.length(geometry, base_position) as i64,
-        }
-    }
-}
-
-/// Notes the frames of the last term of the segment before this one. Where it cannot be read they stay unknown, and a
-/// replay begins farther back than it would have to.
-fn note_term_before(
-    directory: &Path,
-    geometry: &RecordingGeometry,
-    base_position: i64,
-    frame_starts: &mut FrameStarts,
-) {
-    let before = base_position - i64::from(geometry.segment_length());
-    if before < geometry.first_segment_base() {
-        return;
-    }
-    let Ok(segment) = open_whole(&directory.join(geometry.segment_name(before)), geometry, before) else {
-        return;
-    };
-    let last_term = segment.length() - geometry.term_length() as usize;
-    let from_offset = last_term.max(geometry.first_frame_offset(before));
-    scan(geometry, before, segment.bytes(0, segment.length()), from_offset, |at| {
-        frame_starts.note(before + at as i64);
-    });
-}
-
-/// Creates a segment under a passing name, so that one with its final name always has its full length.
-fn create_segment(
-    directory: &Path,
-    geometry: &RecordingGeometry,
-    base_position: i64,
-    allocation: Allocation,
-) -> Result<MappedFile, SegmentError> {
-    // The preparer may be working on a file with the plain prepared name.
-    let passing = directory.join(format!("{}.late", geometry.prepared_name(base_position)));
-    if passing.exists() {
-        remove(&passing)?;
-    }
-    let allocated_length = allocation.length(geometry, base_position);
-    let mut file = MappedFile::create_sparse(&passing, geometry.segment_length() as usize, allocated_length)?;
-    file.rename(&directory.join(geometry.segment_name(base_position)))?;
-    Ok(file)
-}
-
 /// Bytes of a frame that are sent and recorded, without its alignment.
 fn wire_length(frame: &FrameHeader) -> usize {
     if frame.is_padding { FRAME_HEADER_LENGTH } else { frame.length as usize }
@@ -654,38 +449,6 @@ fn is_same_frame(recorded: &[u8], received: &[u8]) -> bool {
         return false;
     };
     recorded[..IDS.start] == received[..IDS.start] && recorded[IDS.end..] == received[IDS.end..]
-}
-
-/// Where some of the frames recorded last begin: one about every 16 KiB, over at least 256 KiB.
-#[derive(Debug)]
-struct FrameStarts {
-    starts: [i64; FrameStarts::COUNT],
-    next: usize,
-    last: i64,
-}
-
-impl FrameStarts {
-    const COUNT: usize = 32;
-    const SPACING: i64 = 16 * 1024;
-    /// Bytes below the end over which starts are known.
-    const REACH: usize = Self::COUNT * Self::SPACING as usize;
-    const NONE: i64 = i64::MAX;
-
-    fn new(start_position: i64) -> Self {
-        Self { starts: [Self::NONE; Self::COUNT], next: 0, last: start_position - Self::SPACING }
-    }
-
-    fn note(&mut self, position: i64) {
-        if position - self.last >= Self::SPACING {
-            self.starts[self.next % Self::COUNT] = position;
-            self.next = self.next.wrapping_add(1);
-            self.last = position;
-        }
-    }
-
-    fn at_or_before(&self, position: i64) -> Option<i64> {
-        self.starts.iter().copied().filter(|start| *start <= position).max()
-    }
 }
 
 #[cfg(test)]
