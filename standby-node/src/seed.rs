@@ -29,7 +29,7 @@ use crate::inspection::snapshot_check::{SnapshotFault, read_module, read_service
 use crate::inspection::{InspectionError, NodeFiles};
 use crate::store::catalog::Catalog;
 use crate::store::durability::{self, DurabilityFile};
-use crate::store::mark::NodeStateFile;
+use crate::store::node_state::NodeStateFile;
 use crate::store::segment::SegmentError;
 use crate::store::{StoreError, SyncLevel};
 use crate::sys::disk;

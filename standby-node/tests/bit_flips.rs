@@ -32,7 +32,8 @@ use standby_node::store::SyncLevel;
 use standby_node::store::cnc::{CncFile, CncSettings};
 use standby_node::store::directory::NodeDirectory;
 use standby_node::store::history::History;
-use standby_node::store::mark::{ArchiveMarkFile, ClusterMarkFile, NodeStateFile};
+use standby_node::store::mark::{ArchiveMarkFile, ClusterMarkFile};
+use standby_node::store::node_state::NodeStateFile;
 use support::history::{Ending, Made, SEGMENT, make};
 
 const NOW_MS: i64 = 1_800_000_000_000;

@@ -18,7 +18,8 @@ use consensus_tap::file::{archive_mark, catalog as catalog_format};
 use standby_node::store::SyncLevel;
 use standby_node::store::catalog::Catalog;
 use standby_node::store::directory::NodeDirectory;
-use standby_node::store::mark::{ArchiveMarkFile, ClusterMarkFile, NodeStateFile};
+use standby_node::store::mark::{ArchiveMarkFile, ClusterMarkFile};
+use standby_node::store::node_state::NodeStateFile;
 use standby_node::store::recording_log::RecordingLogFile;
 
 const TERM_LENGTH: i32 = 64 * 1024;

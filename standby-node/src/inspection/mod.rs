@@ -24,7 +24,8 @@ use crate::store::StoreError;
 use crate::store::catalog::Catalog;
 use crate::store::directory::Holder;
 use crate::store::durability::{self, DurabilityFile, DurableMark};
-use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile, NodeStateFile};
+use crate::store::mark::{ArchiveMarkFile, ClusterMarkFile};
+use crate::store::node_state::NodeStateFile;
 use crate::store::recording_log::RecordingLogFile;
 use crate::store::segment::SegmentError;
 

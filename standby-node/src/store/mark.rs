@@ -1,4 +1,4 @@
-//! Mark files and the node state: who runs here, since when, still alive, and what went wrong.
+//! Mark files: who runs here, since when, still alive, and what went wrong.
 //!
 //! ```text
 //! (missing) --activate--> version 0, activity timestamp i64::MAX --ready--> version, activity timestamp
@@ -9,6 +9,7 @@
 //! that one that was killed starts again at once; against Java processes, which know nothing of the lock,
 //! Java's rule is kept. Their process id proves nothing: it may be of another container.
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::file::FormatError;
@@ -18,7 +19,6 @@ use consensus_tap::file::cluster_mark::{
     HEADER_LENGTH, TERMINATED, VERSION_OFFSET,
 };
 use consensus_tap::file::error_log::ErrorLog;
-use consensus_tap::file::node_state::{self, CandidateTerm, NodeState};
 
 use super::directory::{Holder, NodeDirectory};
 use super::{ControlFile, StoreError, SyncLevel};
@@ -26,13 +26,22 @@ use super::{ControlFile, StoreError, SyncLevel};
 /// How long a process must have been silent before its directory may be taken over, milliseconds.
 pub const LIVENESS_TIMEOUT_MS: i64 = 10_000;
 
-/// `cluster/cluster-mark.dat`.
+/// One kind of mark file; the kinds differ in their header.
 #[derive(Debug)]
-pub struct ClusterMarkFile {
-    mark: MarkFile,
+pub struct MarkFile<Header> {
+    file: ControlFile,
+    version: i32,
+    errors: ErrorLog,
+    header: PhantomData<Header>,
 }
 
-impl ClusterMarkFile {
+/// `cluster/cluster-mark.dat`.
+pub type ClusterMarkFile = MarkFile<ClusterMark>;
+
+/// `archive/archive-mark.dat`.
+pub type ArchiveMarkFile = MarkFile<ArchiveMark>;
+
+impl MarkFile<ClusterMark> {
     /// Takes the file over, or creates it, with the given fields. Version, timestamps, process id and lengths
     /// are set here; the component type is that of a backup, which a Java consensus module may replace.
     /// Readers see the file as not ready before [`Self::ready`]. Earlier errors are kept.
@@ -62,7 +71,7 @@ impl ClusterMarkFile {
             ..fields
         };
         let header = fields.encode().map_err(|error| file.bad(error, SHORTER_STRINGS))?;
-        Ok(Self { mark: MarkFile::take_over(file, has_header, &header, cluster_mark::VERSION)? })
+        Self::take_over(file, has_header, &header, cluster_mark::VERSION)
     }
 
     /// Reads the file at `path` as it is, beside a running node as well, with its error log; `None` when there is none.
@@ -73,53 +82,17 @@ impl ClusterMarkFile {
         read_mark(path, ClusterMark::parse)
     }
 
-    /// Tells readers that the file may be used.
+    /// Says that the node could not start.
     ///
     /// # Errors
-    /// [`StoreError::Io`], as for all calls below.
-    pub fn ready(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        self.mark.ready(now_ms)
-    }
-
-    /// Gives a sign of life. Call it each second, at most.
-    pub fn update(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        self.mark.put_activity_timestamp(now_ms)
-    }
-
-    /// Says that the node has ended in order.
-    pub fn terminate(&mut self) -> Result<(), StoreError> {
-        self.mark.terminate()
-    }
-
-    /// Says that the node could not start.
+    /// [`StoreError::Io`].
     pub fn start_failed(&mut self) -> Result<(), StoreError> {
-        self.mark.terminate()?;
-        self.mark.file.write(VERSION_OFFSET, &cluster_mark::VERSION_FAILED.to_le_bytes())
-    }
-
-    /// Adds an error to the error log, or counts it once more. False when the log is full.
-    pub fn record_error(&mut self, text: &str, now_ms: i64) -> Result<bool, StoreError> {
-        self.mark.record_error(text, now_ms)
-    }
-
-    /// The error log.
-    pub fn errors(&self) -> &ErrorLog {
-        &self.mark.errors
-    }
-
-    /// The file.
-    pub fn path(&self) -> PathBuf {
-        self.mark.file.path.clone()
+        self.terminate()?;
+        self.file.write(VERSION_OFFSET, &cluster_mark::VERSION_FAILED.to_le_bytes())
     }
 }
 
-/// `archive/archive-mark.dat`.
-#[derive(Debug)]
-pub struct ArchiveMarkFile {
-    mark: MarkFile,
-}
-
-impl ArchiveMarkFile {
+impl MarkFile<ArchiveMark> {
     /// Takes the file over, or creates it, as [`ClusterMarkFile::activate`].
     ///
     /// # Errors
@@ -141,7 +114,7 @@ impl ArchiveMarkFile {
             ..fields
         };
         let header = fields.encode().map_err(|error| file.bad(error, SHORTER_STRINGS))?;
-        Ok(Self { mark: MarkFile::take_over(file, has_header, &header, archive_mark::VERSION)? })
+        Self::take_over(file, has_header, &header, archive_mark::VERSION)
     }
 
     /// Reads the file at `path` as it is, as [`ClusterMarkFile::read`].
@@ -151,104 +124,9 @@ impl ArchiveMarkFile {
     pub fn read(path: &Path) -> Result<Option<(ArchiveMark, ErrorLog)>, StoreError> {
         read_mark(path, ArchiveMark::parse)
     }
-
-    /// Tells readers that the file may be used.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`], as for all calls below.
-    pub fn ready(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        self.mark.ready(now_ms)
-    }
-
-    /// Gives a sign of life. Call it each second, at most.
-    pub fn update(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        self.mark.put_activity_timestamp(now_ms)
-    }
-
-    /// Says that the node has ended in order.
-    pub fn terminate(&mut self) -> Result<(), StoreError> {
-        self.mark.terminate()
-    }
-
-    /// Adds an error to the error log, or counts it once more. False when the log is full.
-    pub fn record_error(&mut self, text: &str, now_ms: i64) -> Result<bool, StoreError> {
-        self.mark.record_error(text, now_ms)
-    }
-
-    /// The error log.
-    pub fn errors(&self) -> &ErrorLog {
-        &self.mark.errors
-    }
-
-    /// The file.
-    pub fn path(&self) -> PathBuf {
-        self.mark.file.path.clone()
-    }
 }
 
-/// `cluster/node-state.dat`.
-#[derive(Debug)]
-pub struct NodeStateFile {
-    file: ControlFile,
-    state: NodeState,
-}
-
-impl NodeStateFile {
-    /// Opens the file, or creates one without a candidate term.
-    ///
-    /// # Errors
-    /// [`StoreError::Format`], [`StoreError::Io`].
-    pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
-        let (file, _) = ControlFile::open_or_create(path)?;
-        let length = u64::try_from(node_state::FILE_LENGTH).expect("a usize fits");
-        let mut image = file.read(length)?;
-        // All zeros is what a crash between creating and writing leaves.
-        if image.iter().all(|byte| *byte == 0) {
-            file.set_length(length)?;
-            image = NodeState::encode_new(CandidateTerm::default());
-            file.write(0, &image)?;
-            file.sync(SyncLevel::All)?;
-        }
-        let state = NodeState::parse(&image).map_err(|error| file.bad(error, NEXT_STEP))?;
-        Ok(Self { file, state })
-    }
-
-    /// Reads the file as it is, beside a running node as well; `None` when there is none.
-    ///
-    /// # Errors
-    /// [`StoreError::Format`], [`StoreError::Io`].
-    pub fn read(path: &Path) -> Result<Option<CandidateTerm>, StoreError> {
-        let Some(file) = ControlFile::open_read_only(path)? else { return Ok(None) };
-        let image = file.read(node_state::FILE_LENGTH as u64)?;
-        let state = NodeState::parse(&image).map_err(|error| file.bad(error, NEXT_STEP))?;
-        Ok(Some(state.candidate_term))
-    }
-
-    /// The newest candidate term.
-    pub fn candidate_term(&self) -> CandidateTerm {
-        self.state.candidate_term
-    }
-
-    /// Stores a candidate term, and syncs it as `level` says.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`].
-    pub fn update(&mut self, term: CandidateTerm, level: SyncLevel) -> Result<(), StoreError> {
-        self.file.store(&self.state.edits(term))?;
-        self.state.candidate_term = term;
-        self.file.sync(level)
-    }
-}
-
-/// What both kinds of mark file have in common.
-#[derive(Debug)]
-struct MarkFile {
-    file: ControlFile,
-    version: i32,
-    errors: ErrorLog,
-}
-
-impl MarkFile {
+impl<Header> MarkFile<Header> {
     fn take_over(
         file: ControlFile,
         has_header: bool,
@@ -272,30 +150,51 @@ impl MarkFile {
             file.write(HEADER_LENGTH_U64, &vec![0; region.len()])?;
             errors = ErrorLog::new(region.len());
         }
-        Ok(Self { file, version, errors })
+        Ok(Self { file, version, errors, header: PhantomData })
     }
 
-    fn ready(&mut self, now_ms: i64) -> Result<(), StoreError> {
+    /// Tells readers that the file may be used.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], as for all calls below.
+    pub fn ready(&mut self, now_ms: i64) -> Result<(), StoreError> {
         self.put_activity_timestamp(now_ms)?;
         self.file.write(VERSION_OFFSET, &self.version.to_le_bytes())?;
         self.file.sync(SyncLevel::Data)
+    }
+
+    /// Gives a sign of life. Call it each second, at most.
+    pub fn update(&mut self, now_ms: i64) -> Result<(), StoreError> {
+        self.put_activity_timestamp(now_ms)
     }
 
     fn put_activity_timestamp(&mut self, timestamp: i64) -> Result<(), StoreError> {
         self.file.write(ACTIVITY_TIMESTAMP_OFFSET, &timestamp.to_le_bytes())
     }
 
-    fn terminate(&mut self) -> Result<(), StoreError> {
+    /// Says that the node has ended in order.
+    pub fn terminate(&mut self) -> Result<(), StoreError> {
         self.put_activity_timestamp(TERMINATED)?;
         self.file.sync(SyncLevel::Data)
     }
 
-    fn record_error(&mut self, text: &str, now_ms: i64) -> Result<bool, StoreError> {
+    /// Adds an error to the error log, or counts it once more. False when the log is full.
+    pub fn record_error(&mut self, text: &str, now_ms: i64) -> Result<bool, StoreError> {
         let Ok(mut edits) = self.errors.observe(text, now_ms) else { return Ok(false) };
         for edit in &mut edits {
             edit.offset += HEADER_LENGTH_U64;
         }
         self.file.store(&edits).map(|()| true)
+    }
+
+    /// The error log.
+    pub fn errors(&self) -> &ErrorLog {
+        &self.errors
+    }
+
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.file.path.clone()
     }
 }
 
@@ -491,16 +390,5 @@ mod tests {
         let file = ClusterMarkFile::activate(&directory, ClusterMark::default(), 2).unwrap();
         let seen = &file.errors().observations()[0];
         assert_eq!((seen.text.as_str(), seen.count, seen.first_timestamp), ("no source answers", 2, 5));
-    }
-
-    #[test]
-    fn a_candidate_term_is_there_after_opening_again() {
-        let (_temp, directory) = directory(1);
-        let path = directory.cluster().join(node_state::FILE_NAME);
-        let term = CandidateTerm { candidate_term_id: 4, timestamp: 5, log_position: 6 };
-        let mut file = NodeStateFile::open_or_create(&path).unwrap();
-        assert_eq!(file.candidate_term(), CandidateTerm::default());
-        file.update(term, SyncLevel::All).unwrap();
-        assert_eq!(NodeStateFile::open_or_create(&path).unwrap().candidate_term(), term);
     }
 }

@@ -13,6 +13,7 @@ pub mod durability;
 pub mod error_log;
 pub mod history;
 pub mod mark;
+pub mod node_state;
 pub mod purge;
 pub mod recorded_snapshot;
 pub mod recording_list;

@@ -29,7 +29,7 @@ use crate::status::{ModuleState, RoleGauges};
 use crate::store::SyncLevel;
 use crate::store::counters::{Counter, CountersManager};
 use crate::store::history::OpenedLog;
-use crate::store::mark::NodeStateFile;
+use crate::store::node_state::NodeStateFile;
 use crate::store::segment::SegmentError;
 use crate::store::sync_watch::SyncWatch;
 use crate::sys::clock;
