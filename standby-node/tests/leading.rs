@@ -10,6 +10,8 @@ use standby_node::cluster_client::{ClusterClient, Credentials, OfferError, confi
 
 use crate::support::node::{Node, NodeFlags, Output, TIMEOUT, closed_port, path, run};
 
+#[path = "leading/copies.rs"]
+mod copies;
 #[path = "leading/left_behind.rs"]
 mod left_behind;
 mod support;

@@ -53,6 +53,9 @@ pub enum ActivationPhase {
     Leading = 1,
     /// Another node leads: a restart serves nobody, and follows nobody.
     Fenced = 2,
+    /// The operator has taken it back, and this node has followed nobody since: it decides nothing any more, but tells
+    /// whose the log is.
+    Withdrawn = 3,
 }
 
 const MAGIC: &[u8; 8] = b"STBYACTV";
@@ -63,6 +66,21 @@ const FIXED_LENGTH: usize = 92;
 pub const LENGTH_MAX: usize = 64 * 1024;
 
 impl Activation {
+    /// The decision, unless it was taken back.
+    pub fn decision(&self) -> Option<&ActivationRecord> {
+        self.record.as_ref().filter(|record| record.phase != ActivationPhase::Withdrawn)
+    }
+
+    /// Whether this node led the log that it has, last of all: `newest_term_id` is the newest term of that log. Nothing
+    /// but a decision of its own says so; a copy of the log has none.
+    pub fn led_last(&self, newest_term_id: i64) -> bool {
+        self.record.as_ref().is_some_and(|record| match record.phase {
+            // It has followed nobody since, so what is newer is not there; the term itself may not be yet.
+            ActivationPhase::Leading | ActivationPhase::Fenced => record.leadership_term_id >= newest_term_id,
+            ActivationPhase::Withdrawn => record.leadership_term_id == newest_term_id,
+        })
+    }
+
     /// The file's bytes.
     ///
     /// # Panics
@@ -146,7 +164,8 @@ impl Activation {
             0 => None,
             1 => Some(ActivationPhase::Leading),
             2 => Some(ActivationPhase::Fenced),
-            other => return Err(FormatError::unexpected(20, "phase", "0, 1 or 2", other)),
+            3 => Some(ActivationPhase::Withdrawn),
+            other => return Err(FormatError::unexpected(20, "phase", "0 to 3", other)),
         };
         let record = phase.map(|phase| ActivationRecord {
             phase,
@@ -190,9 +209,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let nothing = Activation::default();
-        let fenced = ActivationRecord { phase: ActivationPhase::Fenced, ..activation().record.unwrap() };
+        let in_phase = |phase| ActivationRecord { phase, ..activation().record.unwrap() };
+        let (fenced, withdrawn) = (in_phase(ActivationPhase::Fenced), in_phase(ActivationPhase::Withdrawn));
         for written in [
             activation(),
+            Activation { record: Some(withdrawn), grant: None, ..activation() },
             Activation { grant: None, ..activation() },
             Activation { record: Some(fenced), grant: None, cluster_members: String::new() },
             Activation { record: None, grant: Some((0, -1)), cluster_members: String::new() },
@@ -200,6 +221,21 @@ mod tests {
         ] {
             assert_eq!(Activation::decode(&written.encode()), Ok(written));
         }
+    }
+
+    #[test]
+    fn only_a_decision_says_whose_a_log_is() {
+        let in_phase = |phase| {
+            let record = ActivationRecord { phase, ..activation().record.unwrap() };
+            Activation { record: Some(record), ..activation() }
+        };
+        let led = |activation: &Activation| [16, 17, 18].map(|newest| activation.led_last(newest));
+        let (leading, withdrawn) = (in_phase(ActivationPhase::Leading), in_phase(ActivationPhase::Withdrawn));
+        assert_eq!(led(&leading), [true, true, false]);
+        assert_eq!(led(&in_phase(ActivationPhase::Fenced)), [true, true, false]);
+        assert_eq!(led(&withdrawn), [false, true, false]);
+        assert_eq!(led(&Activation::default()), [false; 3]);
+        assert!(leading.decision().is_some() && withdrawn.decision().is_none());
     }
 
     #[test]

@@ -352,6 +352,7 @@ impl Conductor {
         } else if self.is_of_its_own() {
             tracing::info!("this node follows nobody: it leads a cluster of its own");
         } else if self.activation.may_follow() {
+            self.activation.on_following();
             let snapshot_position = self.newest_snapshot();
             self.command(ReceiverCommand::Start { snapshot_position });
         } else {

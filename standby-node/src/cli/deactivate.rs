@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use consensus_tap::file::activation::Activation;
+use consensus_tap::file::activation::{Activation, ActivationPhase, ActivationRecord};
 
 use super::output::{print, stopped};
 use crate::store::activation_record;
@@ -20,12 +20,16 @@ pub(super) fn deactivate(args: &DeactivateArgs) -> Result<ExitCode, String> {
     let directory = stopped(&args.dir)?;
     let path = activation_record::path_in(&directory.cluster());
     let found = activation_record::read(&path).map_err(|error| error.to_string())?;
-    let Activation { record, grant, cluster_members } = found;
+    let record = found.decision().cloned();
+    let Activation { grant, cluster_members, .. } = found;
     if record.is_none() && grant.is_none() {
         print("this node has neither led nor promised not to: nothing to take back\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let cleared = Activation { record: None, grant: None, cluster_members };
+    // Who was fenced does not lead what others go on with; who was not may lead its own log again, by `--bootstrap`.
+    let withdrawn = record.clone().filter(|record| record.phase == ActivationPhase::Leading);
+    let withdrawn = withdrawn.map(|record| ActivationRecord { phase: ActivationPhase::Withdrawn, ..record });
+    let cleared = Activation { record: withdrawn, grant: None, cluster_members };
     activation_record::replace(&path, &cleared).map_err(|error| error.to_string())?;
     if let Some(record) = record {
         print(&format!(

@@ -107,18 +107,9 @@ impl Fence {
                     .to_owned(),
             );
         }
-        let newest = check_led(files)?;
-        let record = before.record.clone().unwrap_or_else(|| ActivationRecord {
-            phase: ActivationPhase::Fenced,
-            leadership_term_id: newest,
-            base_log_position: 0,
-            claim_id: 0,
-            log_recording_id: 0,
-            forced_checks: 0,
-            time_ms: clock::epoch_ms(),
-            file_sync_level: 0,
-        });
-        let record = Some(ActivationRecord { phase: ActivationPhase::Fenced, ..record });
+        check_led(files, &before)?;
+        let record =
+            before.record.clone().map(|record| ActivationRecord { phase: ActivationPhase::Fenced, ..record });
         let fenced = Activation { record, ..before.clone() };
         for path in [&mark_path, &path] {
             activation_record::replace(path, &fenced).map_err(|error| text(&error))?;
@@ -154,19 +145,20 @@ impl Fence {
     }
 }
 
-/// Whether this node led the log that it has: the last leader of a log is who it says it was. Returns the newest term.
-fn check_led(files: &NodeFiles) -> Result<i64, String> {
+/// Whether this node led the log that it has.
+fn check_led(files: &NodeFiles, activation: &Activation) -> Result<(), String> {
     let (recording_log, _) = files.recording_log().map_err(|error| error.to_string())?;
-    let candidate = files.candidate_term().map_err(|error| error.to_string())?;
-    let led = candidate.map_or(-1, |term| term.candidate_term_id);
     let newest = recording_log.last_term().map_or(-1, |row| row.entry.leadership_term_id);
-    if newest > led {
+    if newest < 0 {
+        return Err("there is no log in this directory to be handed over".to_owned());
+    }
+    if !activation.led_last(newest) {
         return Err(format!(
             "the log in this directory was led by another node, in term {newest}: hand over from the node that leads, \
              or `activate` this one once that cluster is gone"
         ));
     }
-    Ok(newest)
+    Ok(())
 }
 
 fn members(args: &HandOverArgs) -> Result<Vec<(i32, PathBuf)>, String> {

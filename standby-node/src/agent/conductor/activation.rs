@@ -106,7 +106,7 @@ impl Activation {
             now_ms,
         } = parts;
         let remembered = Remembered {
-            led: file.record.as_ref().map(|record| Led {
+            led: file.decision().map(|record| Led {
                 leadership_term_id: record.leadership_term_id,
                 claim_id: record.claim_id,
                 forced: ForcedChecks::from_bits(record.forced_checks),
@@ -160,6 +160,18 @@ impl Activation {
         // On the disk with the decision: a restart knows whom there is to ask.
         self.saves.set_cluster_members(member_entry);
         self.transition.on_bootstrap();
+    }
+
+    /// Whether this node led the log that it found, whose newest term this is, before its decision was taken back.
+    pub(super) fn led_last(&self, newest_term_id: i64) -> bool {
+        self.saves.file().led_last(newest_term_id)
+    }
+
+    /// This node is about to follow: from here on its log is what others say it is.
+    pub(super) fn on_following(&mut self) {
+        if self.saves.file().record.is_some() && self.saves.file().decision().is_none() {
+            self.saves.push(Save::Forgotten);
+        }
     }
 
     /// This node led the log that it found, last in this term, though no decision says so any more.
@@ -235,7 +247,7 @@ impl Activation {
         match self.saves.on_written() {
             Some(Save::Grant(_)) => self.transition.on_grant_saved(saved.is_ok()),
             Some(Save::Decision(_)) => self.transition.on_recorded(saved.clone(), now_ns),
-            Some(Save::Fenced | Save::Members(_)) | None => {}
+            Some(Save::Fenced | Save::Forgotten | Save::Members(_)) | None => {}
         }
         self.due_ns = 0;
     }

@@ -221,8 +221,7 @@ impl Conductor {
         let member_entry = self.leadership.identity.member_entry.clone();
         match (found, self.history.last_term().map(|term| term.leadership_term_id)) {
             (Some(_), Some(leadership_term_id)) => {
-                // The last leader of a log is who it says it was, and a follower never says so.
-                if leadership_term_id > self.candidate_term()?.candidate_term_id {
+                if !self.activation.led_last(leadership_term_id) {
                     return Err(BootstrapError::NotOurs { leadership_term_id }.into());
                 }
                 self.activation.on_own_log(leadership_term_id, member_entry);
@@ -391,11 +390,6 @@ impl Conductor {
         }
         self.downstream.on_leading(member_id, leadership_term_id, member_entry);
         self.on_leading();
-    }
-
-    fn candidate_term(&self) -> Result<CandidateTerm, AgentError> {
-        let term = NodeStateFile::read(&self.leadership.identity.node_state)?;
-        Ok(term.unwrap_or_default())
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Save {
     Decision(Decision),
     /// That it may not any more.
     Fenced,
+    /// That it led once.
+    Forgotten,
     /// Of the cluster, as the source named them.
     Members(String),
 }
@@ -85,6 +87,7 @@ impl Saves {
                     record.phase = ActivationPhase::Fenced;
                 }
             }
+            Save::Forgotten => file.record = None,
             Save::Members(members) => file.cluster_members.clone_from(members),
         }
         self.is_under_way = true;
