@@ -57,7 +57,7 @@ impl MemorySnapshot {
 }
 
 impl Default for MemorySnapshot {
-    /// An empty snapshot with the message limit of Aeron's default archive channel.
+    /// An empty snapshot with the message limit of a node's defaults.
     fn default() -> Self {
         Self::new(MAX_MESSAGE_LENGTH_DEFAULT)
     }
@@ -93,5 +93,6 @@ impl SnapshotReader for MemorySnapshotReader<'_> {
     }
 }
 
-/// An eighth of a 64 MiB term: what an Aeron publication of default term length takes as one message.
-pub const MAX_MESSAGE_LENGTH_DEFAULT: usize = 8 * 1024 * 1024;
+/// The longest message of a snapshot that a node of ours takes unless it is configured: an eighth of the 16 MiB term of
+/// its recording (`snapshot_term_length`). A Java member of default term length takes 8 MiB.
+pub const MAX_MESSAGE_LENGTH_DEFAULT: usize = 2 * 1024 * 1024;

@@ -329,8 +329,8 @@ fn a_running_node_keeps_others_out_of_its_directory_and_of_its_history() {
     let mut node = Node::running(NodeFlags::default());
     let dir = node.dir().to_owned();
     let pid = node.await_status("there", |_| true)["pid"].as_i64().expect("a pid").to_string();
-    run_node(&dir, &[]).expect_error(1, &[path(&dir), "another node runs in this directory", &pid]);
-    run(&["reseed", "--dir", path(&dir)]).expect_error(1, &["another node runs in this directory", &pid]);
+    run_node(&dir, &[]).expect_error(1, &[path(&dir), "a node runs in this directory", &pid]);
+    run(&["reseed", "--dir", path(&dir)]).expect_error(1, &["a node runs in this directory", &pid]);
     assert!(node.is_running());
     let (_temp, other) = scratch();
     let output = run_node(&other, &["--aeron-dir", path(&dir.join("aeron"))]);

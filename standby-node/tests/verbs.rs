@@ -143,7 +143,7 @@ fn every_verb_works_beside_a_running_node_or_says_that_one_runs() {
         &["reseed"],
     ] {
         let refused = verb_on(verb, &made.dir, &[]);
-        refused.expect_error(1, &["another node runs in this directory", &pid.to_string(), "stop it"]);
+        refused.expect_error(1, &["a node runs in this directory", &pid.to_string(), "stop it"]);
     }
     let out = made.dir.with_file_name("member");
     let seeded = verb_on(&["seed", "--member-id", "0", "--out", path(&out)], &made.dir, &[]);
@@ -457,5 +457,5 @@ fn a_seed_refuses_what_no_member_could_use() {
 fn a_node_that_holds_the_lock_without_a_word_is_respected() {
     let (_temp, made) = made(SEGMENT, Ending::Clean);
     let _held = NodeDirectory::open(&made.dir, 1).expect("the lock");
-    verb_on(&["snapshot", "invalidate"], &made.dir, &[]).expect_error(1, &["another node runs"]);
+    verb_on(&["snapshot", "invalidate"], &made.dir, &[]).expect_error(1, &["a node runs"]);
 }

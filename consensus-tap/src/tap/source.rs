@@ -134,7 +134,7 @@ impl Source {
         match service_count {
             Some(count) if set.len() != usize::from(count) + 1 => Err(format!(
                 "member {member_id} has snapshots at {position} for another number of services than the {count} \
-                 configured here: give `services` the cluster's own number"
+                 configured here: name in `service` as many as the cluster has"
             )),
             // The consensus module's is missing, or that of a service in the middle.
             None if set.len() != rows().count() => {

@@ -152,10 +152,10 @@ impl fmt::Display for Loss {
             (Some(position), Some(age_ns), Some(bytes)) => write!(
                 f,
                 "the source had recorded {position} when it was last asked, {:.3} s ago: {bytes} bytes of \
-                 that, and what it committed since, would be lost",
+                 that, and what it committed since, are not here",
                 age_ns as f64 / 1e9
             )?,
-            _ => f.write_str("how far the source's log reached is unknown, and so is what would be lost")?,
+            _ => f.write_str("how far the source's log reached is unknown, and so is what is not here")?,
         }
         if self.beyond_gap_length > 0 {
             write!(f, "; up to {} bytes behind a gap are discarded", self.beyond_gap_length)?;

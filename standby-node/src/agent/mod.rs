@@ -79,6 +79,12 @@ pub trait Agent {
     fn running_name(&self) -> &str {
         self.name()
     }
+
+    /// Log position up to which the agent whose code ran last has applied the log, if it applies it: what came next
+    /// is what it failed at. Asked for after a panic, too.
+    fn running_position(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// Several agents on one thread, one duty cycle of each after the other.
@@ -153,6 +159,10 @@ impl Agent for CompositeAgent {
     fn running_name(&self) -> &str {
         self.agents[self.running].running_name()
     }
+
+    fn running_position(&self) -> Option<i64> {
+        self.agents[self.running].running_position()
+    }
 }
 
 impl<A: Agent + ?Sized> Agent for Box<A> {
@@ -182,5 +192,9 @@ impl<A: Agent + ?Sized> Agent for Box<A> {
 
     fn running_name(&self) -> &str {
         (**self).running_name()
+    }
+
+    fn running_position(&self) -> Option<i64> {
+        (**self).running_position()
     }
 }

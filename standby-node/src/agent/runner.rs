@@ -147,13 +147,19 @@ pub enum RunnerError {
         source: AgentError,
     },
     /// The agent's code broke one of its own rules. This is a bug of ours or of the hosted service.
-    #[error("agent {agent} panicked: {message}")]
+    #[error("agent {agent} panicked{}: {message}", behind(*position))]
     Panicked {
         /// The agent's name; inside a composite, the member's.
         agent: String,
+        /// Log position up to which it had applied the log, if it applies it.
+        position: Option<i64>,
         /// The panic's message.
         message: String,
     },
+}
+
+fn behind(position: Option<i64>) -> String {
+    position.map(|position| format!(" at what comes behind log position {position}")).unwrap_or_default()
 }
 
 impl AgentRunner {
@@ -215,7 +221,7 @@ impl AgentRunner {
         self.thread.join().unwrap_or_else(|payload| {
             // `run` catches what agents throw; this one panicked while its result was being dropped.
             let message = panic_message(payload.as_ref());
-            Err(RunnerError::Panicked { agent: self.thread_name, message })
+            Err(RunnerError::Panicked { agent: self.thread_name, position: None, message })
         })
     }
 }
@@ -238,14 +244,15 @@ fn run(
         affinity::pin_current_thread(core)
             .map_err(|source| RunnerError::Pin { thread: config.thread_name.clone(), source })?;
     }
-    // After a panic nothing but the name is read from the agent: it is not closed, for it may be in any
+    // After a panic nothing but name and position is read from the agent: it is not closed, for it may be in any
     // state. What it left in files must be as usable as after a kill of the process, which it has to be anyway.
     let caught = panic::catch_unwind(AssertUnwindSafe(|| {
         run_cycles(&mut agent, Idler::new(config.idle), stop, cycle_times)
     }));
     caught.unwrap_or_else(|payload| {
         let message = panic_message(payload.as_ref());
-        Err(RunnerError::Panicked { agent: agent.running_name().to_owned(), message })
+        let position = agent.running_position();
+        Err(RunnerError::Panicked { agent: agent.running_name().to_owned(), position, message })
     })
 }
 

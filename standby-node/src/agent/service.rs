@@ -266,6 +266,10 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
         Ok(work)
     }
 
+    fn running_position(&self) -> Option<i64> {
+        self.reading.as_ref().map(|reading| reading.reader.applied_position())
+    }
+
     /// What the receiver recorded before it closed is still applied: a clean end leaves nothing behind.
     fn on_close(&mut self) {
         // A snapshot that is asked for now would not be published any more.

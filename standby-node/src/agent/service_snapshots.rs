@@ -17,7 +17,7 @@ use crate::message_buffer::{BufferedWriter, MessageBuffer};
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum SnapshotMode {
-    /// The service hands out a frozen view, and another thread writes it.
+    /// The service hands out a frozen view, and another thread writes it; one that has none is written as `Inline`.
     #[default]
     View,
     /// The service writes into memory between two messages, and another thread records that.
@@ -87,22 +87,17 @@ impl ServiceSnapshots {
                     let head = self.head(driver, &point);
                     self.parts.send(point, head, PartContent::Frozen(view));
                 }
-                None => self.parts.skip(
-                    log_position,
-                    "the service has no frozen view of its state: set snapshot_mode to inline or replica",
-                ),
-            },
-            SnapshotMode::Inline => {
-                let mut writer = BufferedWriter::new(self.message_length_max);
-                match driver.take_snapshot(&mut writer) {
-                    Ok(()) => {
-                        let head = self.head(driver, &point);
-                        let messages = writer.into_messages();
-                        self.parts.send(point, head, PartContent::Messages(messages));
-                    }
-                    Err(error) => self.parts.skip(log_position, error.to_string()),
+                None => {
+                    // Every later one finds the same, without a word.
+                    self.mode = SnapshotMode::Inline;
+                    tracing::warn!(
+                        "the service has no frozen view of its state (`freeze`), so it writes its snapshots itself and \
+                         stands still meanwhile, as with snapshot_mode = \"inline\"; \"replica\" would not stop it"
+                    );
+                    self.take_inline(driver, &point);
                 }
-            }
+            },
+            SnapshotMode::Inline => self.take_inline(driver, &point),
             SnapshotMode::Replica => {
                 let (mut writer, reader) = snapshot_stream(self.message_length_max);
                 let head = self.head(driver, &point);
@@ -110,6 +105,21 @@ impl ServiceSnapshots {
                 let result = driver.take_snapshot(&mut writer);
                 writer.end(result);
             }
+        }
+    }
+
+    fn take_inline<S: ClusteredService, E: Egress + 'static>(
+        &mut self,
+        driver: &mut ServiceDriver<S, E>,
+        point: &SnapshotPoint,
+    ) {
+        let mut writer = BufferedWriter::new(self.message_length_max);
+        match driver.take_snapshot(&mut writer) {
+            Ok(()) => {
+                let head = self.head(driver, point);
+                self.parts.send(*point, head, PartContent::Messages(writer.into_messages()));
+            }
+            Err(error) => self.parts.skip(point.log_position, error.to_string()),
         }
     }
 
@@ -206,10 +216,10 @@ mod tests {
     }
 
     #[test]
-    fn a_service_without_a_view_says_what_to_configure() {
+    fn a_service_without_a_view_writes_its_state_itself() {
         let (mut snapshots, mut receiver) = snapshots(SnapshotMode::View);
         snapshots.take(&mut driver(), 672);
-        assert!(reason(&mut receiver).contains("snapshot_mode"));
+        assert!(reason(&mut receiver).contains("65 bytes"), "it was asked to write");
     }
 
     #[test]

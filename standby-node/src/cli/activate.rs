@@ -40,7 +40,7 @@ pub(super) struct ActivateArgs {
     #[arg(long)]
     dry_run: bool,
     /// Checks to pass over, by the names under which they refuse
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = check_name)]
     force: Vec<String>,
     /// The end as one JSON object
     #[arg(long)]
@@ -51,13 +51,17 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// A node that takes longer has other troubles.
 const FLAG_RETURN_TIME_MAX: Duration = Duration::from_secs(1);
 const DRY_RUN_WAIT: Duration = Duration::from_secs(10);
+const REQUESTED: &str =
+    "activation requested; `status` tells as last_activation what becomes of it, --wait waits for that\n";
+
+fn check_name(name: &str) -> Result<String, String> {
+    ForcedChecks::from_names([name]).map(|_| name.to_owned()).map_err(|error| error.to_string())
+}
 
 pub(super) fn activate(args: &ActivateArgs) -> Result<ExitCode, String> {
     let wait = args.wait.map(Duration::try_from_secs_f64).transpose();
     let wait = wait.map_err(|error| format!("--wait: {error}"))?;
     let wait = wait.or(args.dry_run.then_some(DRY_RUN_WAIT));
-    ForcedChecks::from_names(args.force.iter().map(String::as_str))
-        .map_err(|error| format!("--force: {error}"))?;
     let dir = args.dir.display();
     files(&args.dir)?;
     let cluster = args.dir.join("cluster");
@@ -75,7 +79,7 @@ pub(super) fn activate(args: &ActivateArgs) -> Result<ExitCode, String> {
     }
     let id = request(&toggle, &cluster, args).map_err(|reason| format!("{dir}: {reason}"))?;
     let Some(wait) = wait else {
-        print(if args.json { "{\n  \"requested\": true\n}\n" } else { "activation requested\n" })?;
+        print(if args.json { "{\n  \"requested\": true\n}\n" } else { REQUESTED })?;
         return Ok(ExitCode::SUCCESS);
     };
     let Some(report) = follow(&cnc, &cluster, id, wait, args)? else {

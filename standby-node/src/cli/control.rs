@@ -11,6 +11,7 @@ use consensus_tap::file::cnc::counters::{
 };
 
 use super::output::{files, print, stopped};
+use crate::inspection::NodeFiles;
 use crate::status::ModuleState;
 use crate::store::cnc::CncReader;
 use crate::store::counters::Counter;
@@ -47,18 +48,34 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) fn control(args: &ControlArgs, request: ControlRequest) -> Result<ExitCode, String> {
     let wait = args.wait.map(Duration::try_from_secs_f64).transpose();
     let wait = wait.map_err(|error| format!("--wait: {error}"))?;
-    files(&args.dir)?;
+    let files = files(&args.dir)?;
+    let before = newest_snapshot(&files)?;
     let aeron_dir = args.aeron_dir.clone().unwrap_or_else(|| args.dir.join("aeron"));
     let node = LeadingNode::find(&args.dir, &aeron_dir)?;
     node.request(request)?;
     match wait {
         Some(wait) => {
             node.await_done(request, wait)?;
+            if request == ControlRequest::Shutdown && newest_snapshot(&files)? == before {
+                let from =
+                    before.map_or("the log's beginning".to_owned(), |at| format!("the snapshot at {at}"));
+                return Err(format!(
+                    "{}: the node has ended WITHOUT a snapshot, and its log says why it was given up; the next start \
+                     replays from {from}",
+                    args.dir.display()
+                ));
+            }
             print(&format!("{}\n", request.outcome()))?;
         }
         None => print(&format!("{} requested\n", request.name()))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Log position of the newest snapshot that counts.
+fn newest_snapshot(files: &NodeFiles) -> Result<Option<i64>, String> {
+    let sets = files.snapshot_sets(None).map_err(|error| error.to_string())?;
+    Ok(sets.first().map(|set| set.log_position))
 }
 
 /// A node that leads, seen through its counters.

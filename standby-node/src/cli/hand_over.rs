@@ -58,7 +58,7 @@ pub(super) fn hand_over(args: &HandOverArgs) -> Result<ExitCode, String> {
         Err(in_use) => {
             let aeron_dir = args.aeron_dir.clone().unwrap_or_else(|| args.dir.join("aeron"));
             let node =
-                LeadingNode::find(&args.dir, &aeron_dir).map_err(|error| format!("{in_use}: {error}"))?;
+                LeadingNode::find(&args.dir, &aeron_dir).map_err(|error| format!("{error} ({in_use})"))?;
             node.request(ControlRequest::Shutdown)?;
             node.await_done(ControlRequest::Shutdown, wait)?;
             stopped(&args.dir)?

@@ -45,7 +45,10 @@ pub enum LaunchError {
     #[error("network = \"io-uring\": {0}")]
     Uring(#[from] UringUnavailable),
     /// A service cannot be made.
-    #[error("service {service_id} (\"{name}\") cannot be made: {source}")]
+    #[error(
+        "service {service_id} (\"{name}\") cannot be made: {source}; `service` names what this program hosts, \"audit\" \
+         where it is not given"
+    )]
     Service {
         /// Its id.
         service_id: u8,

@@ -348,14 +348,20 @@ impl StatusReport {
             problems.push(format!("state is {}, not {wanted}", self.state));
         }
         if let Some(max) = limits.lag_bytes.filter(|_| !leads)
-            && (self.lag_bytes < 0 || self.lag_bytes as u64 > max)
+            && !u64::try_from(self.lag_bytes).is_ok_and(|lag_bytes| lag_bytes <= max)
         {
-            problems.push(format!("lag_bytes is {}, more than {max}", self.lag_bytes));
+            problems.push(match self.lag_bytes {
+                ..0 => "lag_bytes is unknown: no source tells how far the log is".to_owned(),
+                lag_bytes => format!("lag_bytes is {lag_bytes}, more than {max}"),
+            });
         }
         if let Some(max) = limits.lag.filter(|_| !leads)
-            && (self.lag_ns < 0 || u128::from(self.lag_ns as u64) > max.as_nanos())
+            && !u128::try_from(self.lag_ns).is_ok_and(|lag_ns| lag_ns <= max.as_nanos())
         {
-            problems.push(format!("lag_ns is {}, more than {}", self.lag_ns, max.as_nanos()));
+            problems.push(match self.lag_ns {
+                ..0 => "lag_ns is unknown: nothing was applied yet".to_owned(),
+                lag_ns => format!("lag_ns is {lag_ns}, more than {}", max.as_nanos()),
+            });
         }
         for ServiceReport { id, missed_messages, .. } in
             self.services.iter().filter(|service| service.missed_messages > 0)

@@ -56,7 +56,7 @@ impl NodeDirectory {
     /// Creates what is missing (directories with mode 0700, files with 0600) and takes the lock.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] while another node runs here; [`StoreError::Io`] when something cannot be
+    /// [`StoreError::Locked`] while a node runs here; [`StoreError::Io`] when something cannot be
     /// created, with what to do about it.
     pub fn open(root: &Path, now_ms: i64) -> Result<Self, StoreError> {
         for directory in [root.to_owned(), root.join(ARCHIVE), root.join(CLUSTER), root.join(AERON)] {
@@ -209,7 +209,7 @@ mod tests {
         let first = NodeDirectory::open(&root, 1000).unwrap();
         let error = NodeDirectory::open(&root, 2000).unwrap_err().to_string();
         let pid = std::process::id();
-        assert!(error.contains(&format!("another node runs in this directory (pid {pid})")), "{error}");
+        assert!(error.contains(&format!("a node runs in this directory (pid {pid})")), "{error}");
         drop(first);
         let second = NodeDirectory::open(&root, 3000).unwrap();
         assert_eq!(second.previous_holders(), [Holder { pid, start_timestamp_ms: 1000 }]);

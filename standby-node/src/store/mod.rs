@@ -108,7 +108,7 @@ pub enum StoreError {
     },
     /// Another node runs in this directory.
     #[error(
-        "{}: another node runs in this directory ({}); stop it, or give this node a directory of its own",
+        "{}: a node runs in this directory ({}): stop it first, or use another directory",
         path.display(),
         pid.map_or_else(|| "its pid is not known".to_owned(), |pid| format!("pid {pid}"))
     )]

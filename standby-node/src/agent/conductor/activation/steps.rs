@@ -3,7 +3,7 @@
 use consensus_tap::codec::consensus::parse_cluster_members;
 use consensus_tap::file::cnc::counters::{TOGGLE_ACTIVATE, TOGGLE_DRY_RUN, TOGGLE_NEUTRAL};
 use consensus_tap::transition::{
-    Decision, ForcedChecks, LogFacts, Outcome, TransitionAction, TransitionState,
+    Decision, ForcedChecks, LogFacts, Outcome, RequestKind, TransitionAction, TransitionState,
 };
 
 use super::saves::Save;
@@ -190,7 +190,10 @@ impl Conductor {
     /// The request came to its end: the flag goes back, and why is where operators look for it.
     fn on_transition_done(&mut self, outcome: &Outcome) {
         self.activation.write_report();
-        let loss = self.activation.transition.report().map(|report| report.loss.to_string());
+        let loss = self.activation.transition.report().map(|report| match report.kind {
+            RequestKind::Bootstrap => "none: the cluster is new".to_owned(),
+            _ => report.loss.to_string(),
+        });
         let loss = loss.unwrap_or_default();
         match outcome {
             Outcome::Active { leadership_term_id, base_log_position } => {
