@@ -246,7 +246,9 @@ fn an_error_in_the_file_is_told_with_its_line() {
     let temp = tempfile::tempdir().expect("a temporary directory");
     let file = temp.path().join("node.toml");
     for (text, words) in [
-        ("dir = \"d\"\nhots = \"x\"\n", ["line 2", "hots", "expected one of"]),
+        ("dir = \"d\"\nhots = \"x\"\n", ["line 2", "hots", "did you mean `host`?"]),
+        ("consensus-endpoints = []\n", ["line 1", "unknown field", "did you mean `consensus_endpoints`?"]),
+        ("xyzzy = 1\n", ["line 1", "xyzzy", "expected one of"]),
         ("dir = \"d\"\n\nreceive_window = \"7x\"\n", ["line 3", "7x", "write bytes"]),
         ("port = 70000\n", ["line 1", "70000", "u16"]),
         ("dir = \n", ["line 1", "dir = ", "TOML"]),

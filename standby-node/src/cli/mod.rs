@@ -45,7 +45,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Follow a cluster until SIGTERM or SIGINT
+    /// Follow a cluster, or lead one of its own (--bootstrap), until SIGTERM or SIGINT
     Run(Box<RunArgs>),
     /// Have a running standby take over as the leader, or say what that would do
     Activate(ActivateArgs),
@@ -111,8 +111,15 @@ pub fn main(services: ServiceFactory) -> ExitCode {
         Ok(code) => code,
         Err(message) => {
             // Where even this cannot be written, the exit code is all that is left to say.
-            let _ = writeln!(std::io::stderr(), "standby-node: {message}");
+            let _ = writeln!(std::io::stderr(), "{}: {message}", program());
             ExitCode::FAILURE
         }
     }
+}
+
+/// The name under which this program runs: whoever embeds the verbs gives it its own.
+fn program() -> String {
+    let path = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = path.as_deref().and_then(std::path::Path::file_name);
+    name.map_or_else(|| "standby-node".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -10,6 +10,7 @@ use std::fs;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
+use clap::Args as _;
 use consensus_tap::archive::Credentials;
 use consensus_tap::authentication::SharedSecrets;
 use consensus_tap::channel::HostPort;
@@ -124,10 +125,12 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("configuration file {path}: {source}")]
+    #[error("configuration file {path}: {source}{}", near.as_ref().map(|key| format!("did you mean `{key}`?\n")).unwrap_or_default())]
     Parse {
         /// Which file.
         path: PathBuf,
+        /// The key that was meant, perhaps, where one is unknown.
+        near: Option<String>,
         /// Line, column and what was expected.
         source: Box<toml::de::Error>,
     },
@@ -159,10 +162,27 @@ impl Settings {
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text =
             fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            near: Self::key_that_was_meant(&text),
+            source: Box::new(source),
+        })
+    }
+
+    /// The key that the first unknown one of `text` is most like, if it is like any.
+    fn key_that_was_meant(text: &str) -> Option<String> {
+        let table: toml::Table = text.parse().ok()?;
+        let command = Self::augment_args(clap::Command::new("run"));
+        let known: Vec<&str> = command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+        let unknown = table.keys().find(|key| !known.contains(&key.as_str()))?.replace('-', "_");
+        let likeness = |key: &str| strsim::jaro_winkler(&unknown, key);
+        let near = known.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+        (likeness(near) > LIKE_ENOUGH).then(|| near.to_owned())
     }
 }
+
+/// Of 1 for the same word.
+const LIKE_ENOUGH: f64 = 0.8;
 
 impl NodeConfig {
     /// Checks settings and fills in defaults. `core_count` decides the default layout.
@@ -558,7 +578,6 @@ mod tests {
 
     #[test]
     fn every_flag_can_be_written_in_the_file_under_its_own_name() {
-        use clap::Args as _;
         let command = Settings::augment_args(clap::Command::new("run"));
         for argument in command.get_arguments() {
             let key = argument.get_id().as_str();
