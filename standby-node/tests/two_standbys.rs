@@ -224,8 +224,8 @@ fn assert_follows(follower: &Node, leader: &Node, leader_id: i64) {
     });
     assert_eq!(status["leader_member_id"], leader_id, "{status:#}");
     let hash = |node: &Node| node.await_status("there", |_| true)["services"][0]["hash"].clone();
-    let wanted = hash(leader);
-    follower.await_status("the same as who leads", |status| status["services"][0]["hash"] == wanted);
+    // Each shows its figures twenty times a second: the leader's may be older than its position.
+    follower.await_status("the same as who leads", |status| status["services"][0]["hash"] == hash(leader));
     let end = usize::try_from(end).expect("a position");
     assert!(log(leader.dir(), end) == log(follower.dir(), end), "the log is not the same up to {end}");
 }
