@@ -53,7 +53,7 @@ fn a_standby_refuses_while_a_member_lives_and_without_a_fence_and_says_what_it_w
     assert!(refused.stdout.contains("unfenced (cannot be forced)"), "{refused:?}");
     assert!(refused.stdout.contains("member-living: member 0"), "{refused:?}");
     let forced = activate(&standby, &["--force", "unfenced"]);
-    assert!(forced.code == Some(1) && forced.stderr.contains("cannot be forced"), "{forced:?}");
+    assert!(forced.code == Some(2) && forced.stderr.contains("cannot be forced"), "{forced:?}");
     drop(leader);
     std::thread::sleep(Duration::from_millis(1_500));
     let dry = activate(&standby, &["--dry-run"]);
