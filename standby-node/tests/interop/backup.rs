@@ -113,7 +113,9 @@ fn a_backup_that_begins_with_snapshots_survives_its_source_and_a_stop() {
     let mut backup = start(&cluster, "backup");
     await_recorded(&backup, cluster.await_quiet(MINUTE));
     assert_eq!(backup.counter(kind::BACKUP_SNAPSHOT_RETRIEVE_COUNT), 1);
-    assert_eq!(backup.number("applied_position"), backup.number("recorded_position"));
+    backup.await_status("read to its end", MINUTE, |status| {
+        status["applied_position"] == status["recorded_position"]
+    });
     let begins_at = snapshot_positions(&backup)[0];
     assert_eq!(log_start(&backup), begins_at);
     cluster.member(killed).restart();
