@@ -55,8 +55,9 @@ fn restore(test: &str, members: u16, ending: Ending) {
     std::fs::remove_dir_all(copy.join("aeron")).expect("the copy's cnc.dat");
     let nobody = format!("localhost:{}", old.base_port());
     let ours = Standby::start(old.scratch(), "copy", &nobody, &[]);
-    // Figures of services are shown from time to time, the position at once.
+    // Figures of services are shown twenty times a second, the position at once.
     ours.await_applied(position, MINUTE);
+    std::thread::sleep(Duration::from_millis(200));
     let status = ours.await_status("with figures", MINUTE, |status| {
         status["services"][0]["count"].as_i64().is_some_and(|count| count >= 1000)
     });
