@@ -49,14 +49,20 @@ pub(super) fn control(args: &ControlArgs, request: ControlRequest) -> Result<Exi
     let wait = args.wait.map(Duration::try_from_secs_f64).transpose();
     let wait = wait.map_err(|error| format!("--wait: {error}"))?;
     let files = files(&args.dir)?;
-    let before = newest_snapshot(&files)?;
+    // Nothing else needs to read there: a damaged recording.log is in nobody's way.
+    let before = match request {
+        ControlRequest::Shutdown if wait.is_some() => Some(newest_snapshot(&files)?),
+        _ => None,
+    };
     let aeron_dir = args.aeron_dir.clone().unwrap_or_else(|| args.dir.join("aeron"));
     let node = LeadingNode::find(&args.dir, &aeron_dir)?;
     node.request(request)?;
     match wait {
         Some(wait) => {
             node.await_done(request, wait)?;
-            if request == ControlRequest::Shutdown && newest_snapshot(&files)? == before {
+            if let Some(before) = before
+                && newest_snapshot(&files)? == before
+            {
                 let from =
                     before.map_or("the log's beginning".to_owned(), |at| format!("the snapshot at {at}"));
                 return Err(format!(
