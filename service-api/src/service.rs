@@ -69,9 +69,8 @@ pub trait ClusteredService: Send {
     ) -> Result<(), ServiceError>;
 
     /// A frozen view of the state that another thread writes while this one goes on, or `None` (the default) if
-    /// the service has no cheap way to make one and writes its snapshots itself, between two events. What it writes must
-    /// be what
-    /// [`on_take_snapshot`](Self::on_take_snapshot) would write now.
+    /// the service has no cheap way to make one and writes its snapshots itself, between two events. What it writes
+    /// must be what [`on_take_snapshot`](Self::on_take_snapshot) would write now.
     fn freeze(&mut self, cluster: &Cluster<'_>) -> Option<Box<dyn FrozenState>> {
         let _ = cluster;
         None

@@ -88,6 +88,7 @@ impl ServiceSet {
                     mode: config.snapshots.mode,
                     app_version: config.app_version,
                     message_length_max: config.snapshots.term_length.message_length_max(),
+                    is_missing_view_told: false,
                     parts,
                 }
             });

@@ -62,6 +62,8 @@ pub struct ServiceSnapshots {
     pub message_length_max: usize,
     /// To the snapshot agent.
     pub parts: PartSender,
+    /// Whether the log says already that the service has no view.
+    pub is_missing_view_told: bool,
 }
 
 impl ServiceSnapshots {
@@ -88,12 +90,12 @@ impl ServiceSnapshots {
                     self.parts.send(point, head, PartContent::Frozen(view));
                 }
                 None => {
-                    // Every later one finds the same, without a word.
-                    self.mode = SnapshotMode::Inline;
-                    tracing::warn!(
-                        "the service has no frozen view of its state (`freeze`), so it writes its snapshots itself and \
-                         stands still meanwhile, as with snapshot_mode = \"inline\"; \"replica\" would not stop it"
-                    );
+                    if !std::mem::replace(&mut self.is_missing_view_told, true) {
+                        tracing::warn!(
+                            "the service has no frozen view of its state (`freeze`), so it writes its snapshots itself \
+                             and stands still meanwhile, as with snapshot_mode = \"inline\"; \"replica\" would not stop it"
+                        );
+                    }
                     self.take_inline(driver, &point);
                 }
             },
@@ -205,7 +207,17 @@ mod tests {
     fn snapshots(mode: SnapshotMode) -> (ServiceSnapshots, PartReceiver) {
         let (parts, receiver) = part_ring(4);
         let marks = SnapshotMarks::new(false);
-        (ServiceSnapshots { marks, mode, app_version: 1, message_length_max: 64, parts }, receiver)
+        (
+            ServiceSnapshots {
+                marks,
+                mode,
+                app_version: 1,
+                message_length_max: 64,
+                parts,
+                is_missing_view_told: false,
+            },
+            receiver,
+        )
     }
 
     fn reason(receiver: &mut PartReceiver) -> String {

@@ -231,8 +231,9 @@ pub struct Settings {
     #[arg(long, value_name = "DIR")]
     pub aeron_dir: Option<PathBuf>,
 
-    /// Who writes a service's state into a snapshot: view (another thread, from a frozen view; a service without
-    /// one writes as with inline), inline (the service, into memory) or replica (a second copy of every service). [default: view]
+    /// Who writes a service's state into a snapshot: view (another thread, from a frozen view; a service without one
+    /// writes as with inline), inline (the service, into memory) or replica (a second copy of every service).
+    /// [default: view]
     #[arg(long, value_name = "MODE")]
     pub snapshot_mode: Option<SnapshotMode>,
 
