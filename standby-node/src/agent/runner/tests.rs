@@ -125,6 +125,31 @@ fn a_panic_is_reported_with_its_message_and_leaves_the_agent_unclosed() {
     assert_eq!(events(&notes), ["a starts"]);
 }
 
+/// Applies a log, and fails at what comes next.
+struct Applying;
+
+impl Agent for Applying {
+    fn name(&self) -> &str {
+        "service-0"
+    }
+
+    fn do_work(&mut self, _now_ns: u64) -> Result<usize, AgentError> {
+        panic!("a negative price")
+    }
+
+    fn running_position(&self) -> Option<i64> {
+        Some(640)
+    }
+}
+
+#[test]
+fn a_panic_of_who_applies_the_log_is_reported_with_the_position() {
+    let text = "agent service-0 panicked at what comes behind log position 640: a negative price";
+    assert_eq!(run_to_end(config(), Applying).unwrap_err().to_string(), text);
+    let composite = CompositeAgent::new(vec![Box::new(Applying)]);
+    assert_eq!(run_to_end(config(), composite).unwrap_err().to_string(), text);
+}
+
 #[test]
 fn a_failure_inside_a_composite_names_the_member() {
     for (work, expected) in [
