@@ -1,5 +1,8 @@
 //! The control agent: opens recordings, keeps recording.log and the module's state, passes requests on, gives signs
 //! of life. It may write files, never wait for a disk or a name.
+//!
+//! Requests and replies are dispatched here, and each goes on in the room of its concern: `following` (the tap),
+//! `snapshots`, `purging`, `downstream` (who follows us), `activation`, `leading`, `operator` and `node_control`.
 
 mod activation;
 mod downstream;

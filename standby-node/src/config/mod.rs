@@ -125,7 +125,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("configuration file {path}: {source}{}", near.as_ref().map(|key| format!("did you mean `{key}`?\n")).unwrap_or_default())]
+    #[error("configuration file {path}: {source}{}", suggestion(near.as_deref()))]
     Parse {
         /// Which file.
         path: PathBuf,
@@ -179,6 +179,10 @@ impl Settings {
         let near = known.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
         (likeness(near) > LIKE_ENOUGH).then(|| near.to_owned())
     }
+}
+
+fn suggestion(near: Option<&str>) -> String {
+    near.map(|key| format!("did you mean `{key}`?\n")).unwrap_or_default()
 }
 
 /// Of 1 for the same word.

@@ -201,7 +201,9 @@ impl<Header> MarkFile<Header> {
 const HEADER_LENGTH_U64: u64 = 8192;
 const FILE_LENGTH_U64: u64 = 1_056_768;
 const _: () = assert!(HEADER_LENGTH == 8192 && FILE_LENGTH == 1_056_768);
-const NEXT_STEP: &str = "remove the file if no process uses this directory, and start the node again";
+/// What to do about a file that is damaged, though a process rewrites it at each start.
+pub(super) const NEXT_STEP: &str =
+    "remove the file if no process uses this directory, and start the node again";
 const SHORTER_STRINGS: &str = "use shorter, plain ASCII paths and channels";
 
 fn to_usize(value: u64) -> usize {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use consensus_tap::file::node_state::{self, CandidateTerm, NodeState};
 
+use super::mark::NEXT_STEP;
 use super::{ControlFile, StoreError, SyncLevel};
 
 /// `cluster/node-state.dat`.
@@ -59,8 +60,6 @@ impl NodeStateFile {
         self.file.sync(level)
     }
 }
-
-const NEXT_STEP: &str = "remove the file if no process uses this directory, and start the node again";
 
 #[cfg(test)]
 mod tests {
