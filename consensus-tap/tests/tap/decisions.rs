@@ -194,7 +194,9 @@ fn a_snapshot_set_for_another_number_of_services_is_told_in_words() {
     let mut world = World::calm(1, |config| config.service_count = Some(2));
     cut_off_until_there_are_snapshots(&mut world);
     world.cluster.members[0].snapshots.retain(|row| row.service_id < 1);
-    world.until("refused", SOON_NS, |world| world.was_lost_for("give `services` the cluster's own number"));
+    world.until("refused", SOON_NS, |world| {
+        world.was_lost_for("name in `service` as many as the cluster has")
+    });
 }
 
 #[test]
