@@ -4,25 +4,15 @@
 //! whatever else the module does: also during an election or a snapshot, when it answers no query. Nothing is
 //! ever published there. So a member that is not heard of is dead, cut off, or gone; which of them, nobody
 //! can tell from here. A refusal by ICMP is as much as silence, for whoever sends it is no member.
-//!
-//! ```text
-//!   Waiting ──> Resolving ──> Probing ─┐ silent for 10 s: looked up again,
-//!      ^            │ no address  ^    │ for a name may move
-//!      └── 1 s ─────┘             └────┘
-//! ```
 
 use std::net::SocketAddr;
 
+use super::peer_link::PeerLink;
 use crate::channel::HostPort;
 use crate::endpoint::{Endpoint, LookupToken, NameLookups};
-use crate::publication::{PublicationId, PublicationParams};
 use crate::random::next_random;
 use crate::transition::MemberSign;
 
-/// The shortest there is: nothing is published.
-const TERM_LENGTH: i32 = 64 * 1024;
-/// After so long a name that did not resolve is looked up again.
-const LOOKUP_RETRY_NS: u64 = 1_000_000_000;
 /// After so long without a sign a name is looked up again.
 const LOOKUP_AGAIN_NS: u64 = 10_000_000_000;
 
@@ -46,24 +36,7 @@ pub(super) struct Liveness {
 #[derive(Debug)]
 struct Probe {
     member: ProbedMember,
-    stage: Stage,
-    /// Where the publication goes, and since when.
-    link: Option<Link>,
-    /// What a link before this one last heard.
-    last_sign_ns: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    address: SocketAddr,
-    publication: PublicationId,
-    since_ns: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    Waiting { until_ns: u64 },
-    Resolving { lookup: LookupToken },
+    link: PeerLink,
 }
 
 impl Liveness {
@@ -73,15 +46,14 @@ impl Liveness {
 
     /// Probes these from now on. Who was probed before goes on being so.
     pub(super) fn probe(&mut self, members: &[ProbedMember], now_ns: u64, endpoint: &mut Endpoint) {
-        for gone in self.probes.extract_if(.., |probe| !members.contains(&probe.member)) {
-            if let Some(link) = gone.link {
-                endpoint.close_publication(link.publication, now_ns);
-            }
+        for mut gone in self.probes.extract_if(.., |probe| !members.contains(&probe.member)) {
+            gone.link.close(now_ns, endpoint);
         }
         for member in members {
             if !self.probes.iter().any(|probe| probe.member == *member) {
-                let stage = Stage::Waiting { until_ns: now_ns };
-                self.probes.push(Probe { member: member.clone(), stage, link: None, last_sign_ns: None });
+                let name = member.consensus_endpoint.clone();
+                let link = PeerLink::new(name, self.consensus_stream_id, LOOKUP_AGAIN_NS);
+                self.probes.push(Probe { member: member.clone(), link });
             }
         }
     }
@@ -94,26 +66,9 @@ impl Liveness {
         now_ns: u64,
         endpoint: &mut Endpoint,
     ) -> bool {
-        let is_of =
-            |probe: &&mut Probe| matches!(probe.stage, Stage::Resolving { lookup } if lookup == token);
-        let Some(probe) = self.probes.iter_mut().find(is_of) else { return false };
-        let again_ns = if address.is_some() { LOOKUP_AGAIN_NS } else { LOOKUP_RETRY_NS };
-        probe.stage = Stage::Waiting { until_ns: now_ns + again_ns };
-        let Some(address) = address.filter(|address| probe.link.is_none_or(|link| link.address != *address))
-        else {
-            return true;
-        };
-        if let Some(link) = probe.link.take() {
-            probe.last_sign_ns = endpoint.last_status_message_ns(link.publication).or(probe.last_sign_ns);
-            endpoint.close_publication(link.publication, now_ns);
-        }
+        let Some(probe) = self.probes.iter_mut().find(|probe| probe.link.awaits(token)) else { return false };
         let session_id = next_random(&mut self.random) as i32;
-        let params = PublicationParams {
-            term_length: TERM_LENGTH,
-            ..PublicationParams::new(session_id, self.consensus_stream_id)
-        };
-        let publication = endpoint.add_publication(params, address, now_ns);
-        probe.link = Some(Link { address, publication, since_ns: now_ns });
+        probe.link.on_resolved(address, session_id, now_ns, endpoint);
         true
     }
 
@@ -125,19 +80,11 @@ impl Liveness {
         lookups: &mut NameLookups,
     ) -> usize {
         let mut work = 0;
-        for probe in &mut self.probes {
-            let Stage::Waiting { until_ns } = probe.stage else { continue };
-            if now_ns < until_ns {
-                continue;
-            }
-            let heard_ns = probe.link.and_then(|link| endpoint.last_status_message_ns(link.publication));
-            match heard_ns {
-                Some(heard_ns) if now_ns < heard_ns + LOOKUP_AGAIN_NS => {
-                    probe.stage = Stage::Waiting { until_ns: heard_ns + LOOKUP_AGAIN_NS };
-                }
+        for Probe { link, .. } in self.probes.iter_mut().filter(|probe| probe.link.is_lookup_due(now_ns)) {
+            match link.last_sign_ns(endpoint).map(|heard_ns| heard_ns + LOOKUP_AGAIN_NS) {
+                Some(due_ns) if now_ns < due_ns => link.postpone_lookup(due_ns),
                 _ => {
-                    let lookup = lookups.ask(probe.member.consensus_endpoint.clone());
-                    probe.stage = Stage::Resolving { lookup };
+                    link.look_up(lookups);
                     work += 1;
                 }
             }
@@ -150,11 +97,8 @@ impl Liveness {
         let sign = |probe: &Probe| MemberSign {
             member_id: probe.member.member_id,
             endpoint: probe.member.consensus_endpoint.to_string(),
-            probed_since_ns: probe.link.map(|link| link.since_ns),
-            last_sign_ns: probe
-                .link
-                .and_then(|link| endpoint.last_status_message_ns(link.publication))
-                .or(probe.last_sign_ns),
+            probed_since_ns: probe.link.since_ns(),
+            last_sign_ns: probe.link.last_sign_ns(endpoint),
         };
         self.probes.iter().map(sign).collect()
     }

@@ -15,6 +15,7 @@ mod allow_list;
 mod announcer;
 mod consensus_server;
 mod liveness;
+mod peer_link;
 mod standby_link;
 #[cfg(test)]
 mod test_network;

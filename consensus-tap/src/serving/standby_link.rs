@@ -8,18 +8,16 @@ use std::net::SocketAddr;
 
 use super::allow_list::AllowList;
 use super::consensus_server::RefusedRequest;
+use super::peer_link::{LOOKUP_RETRY_NS, PeerLink};
 use crate::authentication::{Authenticator, SharedSecrets, Verdict};
 use crate::channel::HostPort;
 use crate::codec::message::Secret;
 use crate::codec::standby::{STANDBY_STREAM_ID, StandbyBeacon};
 use crate::endpoint::{Endpoint, LookupToken, NameLookups};
-use crate::publication::{PublicationId, PublicationParams, PublicationState};
+use crate::publication::PublicationState;
 use crate::random::next_random;
 use crate::transition::{Beacon, Grant, NO_CLAIM, TransitionState};
 
-const TERM_LENGTH: i32 = 64 * 1024;
-/// After so long a name is looked up again: one that did not resolve, or where nobody listens.
-const LOOKUP_RETRY_NS: u64 = 1_000_000_000;
 /// Beacons that nobody took: the next ones say the same and more.
 const RECEIVED_COUNT_MAX: usize = 64;
 /// Reports that nobody took are counted only.
@@ -46,29 +44,18 @@ pub struct StandbyLinkConfig {
 #[derive(Debug)]
 pub(super) struct StandbyLink {
     config: StandbyLinkConfig,
-    peers: Vec<Peer>,
+    peers: Vec<PeerLink>,
     received: VecDeque<Beacon>,
     refused: VecDeque<RefusedRequest>,
     random: u64,
     message: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct Peer {
-    endpoint: HostPort,
-    lookup: Option<LookupToken>,
-    /// When the name is looked up, unless somebody listens.
-    lookup_due_ns: u64,
-    link: Option<(SocketAddr, PublicationId)>,
-}
-
 impl StandbyLink {
     pub(super) fn new(config: StandbyLinkConfig) -> Self {
-        let peer = |(_, endpoint): &(i32, HostPort)| Peer {
-            endpoint: endpoint.clone(),
-            lookup: None,
-            lookup_due_ns: 0,
-            link: None,
+        // Where nobody listens the name is soon due again.
+        let peer = |(_, endpoint): &(i32, HostPort)| {
+            PeerLink::new(endpoint.clone(), STANDBY_STREAM_ID, LOOKUP_RETRY_NS)
         };
         Self {
             peers: config.standbys.iter().map(peer).collect(),
@@ -99,7 +86,7 @@ impl StandbyLink {
             encoded_credentials: Secret(&self.config.credentials),
         }
         .encode(&mut self.message);
-        for (_, publication) in self.peers.iter().filter_map(|peer| peer.link) {
+        for publication in self.peers.iter().filter_map(PeerLink::publication) {
             // Who does not listen now hears the next one.
             let _ = endpoint.offer(publication, &self.message);
         }
@@ -164,21 +151,9 @@ impl StandbyLink {
         now_ns: u64,
         endpoint: &mut Endpoint,
     ) -> bool {
-        let Some(peer) = self.peers.iter_mut().find(|peer| peer.lookup == Some(token)) else { return false };
-        peer.lookup = None;
-        peer.lookup_due_ns = now_ns + LOOKUP_RETRY_NS;
-        let known = peer.link.map(|(address, _)| address);
-        if let Some(address) = address.filter(|address| known != Some(*address)) {
-            if let Some((_, publication)) = peer.link.take() {
-                endpoint.close_publication(publication, now_ns);
-            }
-            let session_id = next_random(&mut self.random) as i32;
-            let params = PublicationParams {
-                term_length: TERM_LENGTH,
-                ..PublicationParams::new(session_id, STANDBY_STREAM_ID)
-            };
-            peer.link = Some((address, endpoint.add_publication(params, address, now_ns)));
-        }
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.awaits(token)) else { return false };
+        let session_id = next_random(&mut self.random) as i32;
+        peer.on_resolved(address, session_id, now_ns, endpoint);
         true
     }
 
@@ -190,12 +165,12 @@ impl StandbyLink {
         lookups: &mut NameLookups,
     ) -> usize {
         let mut work = 0;
-        for peer in &mut self.peers {
-            let is_connected = peer.link.is_some_and(|(_, publication)| {
-                endpoint.publication_state(publication) == PublicationState::Connected
-            });
-            if !is_connected && peer.lookup.is_none() && now_ns >= peer.lookup_due_ns {
-                peer.lookup = Some(lookups.ask(peer.endpoint.clone()));
+        for peer in self.peers.iter_mut().filter(|peer| peer.is_lookup_due(now_ns)) {
+            let is_connected = peer
+                .publication()
+                .is_some_and(|to| endpoint.publication_state(to) == PublicationState::Connected);
+            if !is_connected {
+                peer.look_up(lookups);
                 work += 1;
             }
         }
@@ -213,8 +188,8 @@ impl StandbyLink {
     }
 
     pub(super) fn close(&mut self, now_ns: u64, endpoint: &mut Endpoint) {
-        for (_, publication) in self.peers.drain(..).filter_map(|peer| peer.link) {
-            endpoint.close_publication(publication, now_ns);
+        for mut peer in self.peers.drain(..) {
+            peer.close(now_ns, endpoint);
         }
     }
 }
