@@ -51,6 +51,24 @@ pub struct StatusReport {
     pub lag_bytes: i64,
     /// Age of the oldest source position that the services have not reached; -1 without a source.
     pub lag_ns: i64,
+    /// Entries of the error log.
+    pub errors: usize,
+    /// What a node that leads does for its clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leading: Option<LeadingReport>,
+    /// How far it is from standby to leader.
+    pub activation: ActivationStatus,
+    /// How the last request to lead went, or is going; `None` for none, or before [`Self::with_files`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_activation: Option<LastActivation>,
+    /// The node's own snapshots.
+    pub snapshots: SnapshotsReport,
+    /// Snapshot sets that were fetched from members since the start, where newer ones are fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshots_retrieved: Option<i64>,
+    /// When newer ones are asked for next, epoch ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_query_deadline_ms: Option<i64>,
     /// Gaps in what arrived.
     pub loss_gaps: i64,
     /// Bytes in them.
@@ -73,26 +91,8 @@ pub struct StatusReport {
     pub cycle_time_max_ns: i64,
     /// How many of its cycles took longer than the threshold that the label of counter 228 names.
     pub cycle_time_exceeded: i64,
-    /// Snapshot sets that were fetched from members since the start, where newer ones are fetched.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub snapshots_retrieved: Option<i64>,
-    /// When newer ones are asked for next, epoch ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backup_query_deadline_ms: Option<i64>,
-    /// Entries of the error log.
-    pub errors: usize,
-    /// What a node that leads does for its clients.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub leading: Option<LeadingReport>,
-    /// How far it is from standby to leader.
-    pub activation: ActivationStatus,
-    /// How the last request to lead went, or is going; `None` for none, or before [`Self::with_files`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_activation: Option<LastActivation>,
     /// The members of the cluster that are looked for.
     pub members: Vec<MemberStatus>,
-    /// The node's own snapshots.
-    pub snapshots: SnapshotsReport,
     /// Each service.
     pub services: Vec<ServiceReport>,
     /// What each member was last told of our snapshots; empty before [`Self::with_files`].
@@ -264,24 +264,6 @@ impl StatusReport {
             applied_position,
             lag_bytes: own(&kind::LAG_BYTES),
             lag_ns: own(&kind::LAG_NS),
-            loss_gaps: own(&kind::LOSS_GAPS),
-            loss_bytes: own(&kind::LOSS_BYTES),
-            naks_sent: system(kind::SYSTEM_NAKS_SENT),
-            re_sources: own(&kind::SOURCE_CHANGES),
-            heartbeat_responses: value(kind::STANDBY_HEARTBEAT_RESPONSES),
-            invalid_packets: system(kind::SYSTEM_INVALID_PACKETS),
-            invalid_messages: own(&kind::INVALID_MESSAGES),
-            sockets: SocketsReport {
-                queue_full: sum(&kind::SEND_QUEUE_FULL),
-                refused: sum(&kind::DATAGRAMS_REFUSED),
-                malformed: sum(&kind::DATAGRAMS_MALFORMED),
-                icmp_errors: sum(&kind::ICMP_ERRORS),
-            },
-            segments_late: own(&kind::SEGMENTS_LATE),
-            cycle_time_max_ns: value(kind::STANDBY_CYCLE_TIME_MAX),
-            cycle_time_exceeded: value(kind::STANDBY_CYCLE_TIME_EXCEEDED),
-            snapshots_retrieved: cnc.find(kind::BACKUP_SNAPSHOT_RETRIEVE_COUNT, &[]).map(|c| c.value),
-            backup_query_deadline_ms: cnc.find(kind::BACKUP_QUERY_DEADLINE, &[]).map(|c| c.value),
             errors: errors.len(),
             leading: leads.then(|| LeadingReport {
                 commit_position: value(kind::COMMIT_POSITION),
@@ -296,7 +278,6 @@ impl StatusReport {
             }),
             activation,
             last_activation: None,
-            members: MemberStatus::read_all(&cnc),
             snapshots: SnapshotsReport {
                 toggle: match value(kind::STANDBY_CONTROL_TOGGLE) {
                     kind::TOGGLE_INACTIVE => "INACTIVE".to_owned(),
@@ -319,6 +300,25 @@ impl StatusReport {
                     .unwrap_or_default(),
                 last_error: newest_snapshot_error(&errors).map(|error| error.text.clone()),
             },
+            snapshots_retrieved: cnc.find(kind::BACKUP_SNAPSHOT_RETRIEVE_COUNT, &[]).map(|c| c.value),
+            backup_query_deadline_ms: cnc.find(kind::BACKUP_QUERY_DEADLINE, &[]).map(|c| c.value),
+            loss_gaps: own(&kind::LOSS_GAPS),
+            loss_bytes: own(&kind::LOSS_BYTES),
+            naks_sent: system(kind::SYSTEM_NAKS_SENT),
+            re_sources: own(&kind::SOURCE_CHANGES),
+            heartbeat_responses: value(kind::STANDBY_HEARTBEAT_RESPONSES),
+            invalid_packets: system(kind::SYSTEM_INVALID_PACKETS),
+            invalid_messages: own(&kind::INVALID_MESSAGES),
+            sockets: SocketsReport {
+                queue_full: sum(&kind::SEND_QUEUE_FULL),
+                refused: sum(&kind::DATAGRAMS_REFUSED),
+                malformed: sum(&kind::DATAGRAMS_MALFORMED),
+                icmp_errors: sum(&kind::ICMP_ERRORS),
+            },
+            segments_late: own(&kind::SEGMENTS_LATE),
+            cycle_time_max_ns: value(kind::STANDBY_CYCLE_TIME_MAX),
+            cycle_time_exceeded: value(kind::STANDBY_CYCLE_TIME_EXCEEDED),
+            members: MemberStatus::read_all(&cnc),
             services,
             standby_snapshots: Vec::new(),
         })
@@ -404,14 +404,20 @@ pub fn newest_snapshot_error(errors: &[ErrorEntry]) -> Option<&ErrorEntry> {
 const STOPS: [i32; 2] = [kind::SNAPSHOT_STOP_MAX_NS.type_id, kind::SNAPSHOT_MODULE_STOP_MAX_NS.type_id];
 
 fn figures(fields: &Map<String, Value>) -> String {
-    let figures: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
-    figures.join(" ")
+    let figure = |(name, value): (&String, &Value)| match value {
+        Value::Object(parts) => {
+            let part = |(part, value)| format!("{name}.{part}={}", plain(value));
+            parts.iter().map(part).collect::<Vec<_>>().join(" ")
+        }
+        value => format!("{name}={}", plain(value)),
+    };
+    fields.iter().map(figure).collect::<Vec<_>>().join(" ")
 }
 
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Null => "none".to_owned(),
         other => other.to_string(),
     }
 }
