@@ -2,7 +2,7 @@
 
 mod error;
 mod handle;
-mod settings;
+mod part_configs;
 mod sockets;
 
 use std::sync::{Arc, mpsc};
@@ -113,9 +113,12 @@ pub fn launch_with_access(
     let gone = directory.previous_holders();
     let (cnc, mut counters) =
         CncFile::create_after(gone, &config.aeron_dir, &CncSettings::default(), now_ms)?;
-    let cluster_mark = ClusterMarkFile::activate(&directory, settings::cluster_mark(&config), now_ms)?;
-    let archive_mark =
-        ArchiveMarkFile::activate(&directory, settings::archive_mark(&config, archive_addr.port()), now_ms)?;
+    let cluster_mark = ClusterMarkFile::activate(&directory, part_configs::cluster_mark(&config), now_ms)?;
+    let archive_mark = ArchiveMarkFile::activate(
+        &directory,
+        part_configs::archive_mark(&config, archive_addr.port()),
+        now_ms,
+    )?;
     directory.taken_over()?;
     let is_backup = config.tap.fetch_snapshots;
     let backup_errors = is_backup
@@ -183,7 +186,7 @@ pub fn launch_with_access(
     }
     let service_count = config.services.len();
 
-    let tap = Tap::new(settings::tap(&config, sockets.receiver.local_addr.port()), entropy() as i64);
+    let tap = Tap::new(part_configs::tap(&config, sockets.receiver.local_addr.port()), entropy() as i64);
     let gauges = ReceiverGauges::allocate(&mut counters, config.cluster_id, applied_positions, is_backup)?;
     let backup = is_backup
         .then(|| BackupSchedule::allocate(&mut counters, config.cluster_id, config.backup_interval, now_ms))
@@ -195,7 +198,7 @@ pub fn launch_with_access(
 
     let endpoint = config.served_endpoint(archive_addr.port());
     let serving = Serving::new(
-        settings::serving(&config, &endpoint, gauges.commit_position_counter_id()),
+        part_configs::serving(&config, &endpoint, gauges.commit_position_counter_id()),
         Box::new(config.archive_secrets.clone()),
         Box::new(config.consensus_secrets.clone()),
         entropy() as i64,
@@ -225,11 +228,11 @@ pub fn launch_with_access(
     let standby_cycles =
         CycleGauges::allocate_for_standby(&mut counters, config.cluster_id, CYCLE_THRESHOLD)?;
     let archive_gauges =
-        ArchiveGauges::allocate(&mut counters, settings::archive_id(&config), config.cluster_id)?;
+        ArchiveGauges::allocate(&mut counters, part_configs::archive_id(&config), config.cluster_id)?;
 
     let ingress_endpoint = config.told_endpoint(&config.leading.ingress_endpoint, ingress_addr.port());
     let leading_parts = LeadingParts {
-        config: settings::leader(&config, &ingress_endpoint),
+        config: part_configs::leader(&config, &ingress_endpoint),
         access,
         receiver_id: entropy() as i64,
         egress: set.egress,
@@ -248,7 +251,10 @@ pub fn launch_with_access(
             member_entry: member_entry(config.member_id, &ingress_endpoint, &endpoint),
             durable,
             node_state: directory.cluster().join(node_state::FILE_NAME),
-            bootstrap: config.leading.bootstrap.then(|| settings::bootstrap_log(&config, &ingress_endpoint)),
+            bootstrap: config
+                .leading
+                .bootstrap
+                .then(|| part_configs::bootstrap_log(&config, &ingress_endpoint)),
         },
         LeadRings {
             commands: Backlog::new(lead_command_producer),
