@@ -79,6 +79,13 @@ fn a_node_that_began_a_cluster_leads_again_unless_another_one_took_over() {
 }
 
 #[test]
+fn a_longer_log_of_an_older_term_is_not_ahead() {
+    for first_is_back_before_ms in [0, 100, 3_000] {
+        scenarios::a_deposed_leader_has_the_longer_log(first_is_back_before_ms);
+    }
+}
+
+#[test]
 fn two_that_were_forced_apart_are_one_soon_after_they_meet() {
     scenarios::forced_apart();
 }

@@ -6,7 +6,7 @@
 //!  0           4       8             16         24                32             40         48
 //! | member id | state | incarnation | sequence | leadership term | log position | claim id | granted claim |
 //!  56                         60           64           72
-//! | member id of that claim | cluster id | (reserved) | then credentials: u32 length, bytes
+//! | member id of that claim | cluster id | log's term | then credentials: u32 length, bytes
 //! ```
 //! A newer version only appends fields; what a sender's block lacks reads as null.
 
@@ -42,8 +42,8 @@ sbe_message! {
         grant_member_id: i32,
         /// The sender's cluster.
         cluster_id: i32,
-        /// Zero.
-        reserved: i64,
+        /// The leadership term that the sender's log ends in, -1 while the sender has not read it to its end.
+        log_term_id: i64,
     }
     var {
         /// What the receiver's authenticator is asked.
@@ -78,7 +78,7 @@ mod tests {
             grant_claim_id: 7,
             grant_member_id: 101,
             cluster_id: 0,
-            reserved: 0,
+            log_term_id: 16,
             encoded_credentials: Secret(b"u:p"),
         };
         let mut bytes = Vec::new();

@@ -82,7 +82,7 @@ impl StandbyLink {
             grant_claim_id: grant.claim_id,
             grant_member_id: grant.member_id,
             cluster_id: self.config.cluster_id,
-            reserved: 0,
+            log_term_id: beacon.log_term_id,
             encoded_credentials: Secret(&self.config.credentials),
         }
         .encode(&mut self.message);
@@ -138,6 +138,7 @@ impl StandbyLink {
             sequence: message.sequence,
             leadership_term_id: message.leadership_term_id,
             log_position: message.log_position,
+            log_term_id: message.log_term_id,
             claim_id: message.claim_id,
             grant: Some(grant).filter(|grant| grant.claim_id != NO_CLAIM),
         })
@@ -216,7 +217,7 @@ mod tests {
             grant_claim_id: 6,
             grant_member_id: 100,
             cluster_id,
-            reserved: 0,
+            log_term_id: 2,
             encoded_credentials: Secret(credentials),
         }
         .encode(&mut bytes);
@@ -239,6 +240,7 @@ mod tests {
             sequence: 2,
             leadership_term_id: 3,
             log_position: 4,
+            log_term_id: 2,
             claim_id: 5,
             grant: Some(Grant { member_id: 100, claim_id: 6 }),
         };

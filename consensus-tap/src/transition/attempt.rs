@@ -56,7 +56,13 @@ enum Tail {
 
 impl Transition {
     pub(super) fn begin(&mut self, kind: RequestKind, forced: ForcedChecks, now_ns: u64) {
-        let progress = LogFacts { recording_id: 0, end_position: -1, applied_position: -1, is_read: false };
+        let progress = LogFacts {
+            recording_id: 0,
+            leadership_term_id: -1,
+            end_position: -1,
+            applied_position: -1,
+            is_read: false,
+        };
         self.attempt = Some(Attempt {
             kind,
             state: TransitionState::Drain,
@@ -207,13 +213,15 @@ impl Transition {
     /// Whether no other standby has more of the log. One that has is asked for it.
     fn is_level_with_peers(&mut self, now_ns: u64, facts: &Facts) -> bool {
         let Some(log) = facts.log else { return true };
-        let Some(ahead) = self.peers.ahead_of(log.end_position, now_ns) else { return true };
+        let Some(&ahead) = self.peers.ahead_of(&log, now_ns) else { return true };
         let Some(attempt) = &mut self.attempt else { return true };
         if attempt.forced.has(Check::Behind) {
             return true;
         }
         let member_id = ahead.member_id;
-        if !self.is_decided && attempt.followed_peer != Some(member_id) {
+        // One that goes on in a newer term from below our end has nothing that could continue ours.
+        let continues_ours = ahead.log_position > log.end_position;
+        if continues_ours && !self.is_decided && attempt.followed_peer != Some(member_id) {
             attempt.followed_peer = Some(member_id);
             attempt.progress_ns = now_ns;
             let text = format!(
@@ -392,6 +400,10 @@ impl Transition {
         // Whether or not the disk takes it: from here on a crash may find it there.
         self.is_decided = true;
         self.is_fenced_for_good = false;
+        if self.grant.is_some() {
+            // The operator made sure that who was promised is gone.
+            self.set_grant(None);
+        }
         self.resting = TransitionState::Fenced;
         let text = format!("term {} begins at {}", decision.leadership_term_id, decision.base_log_position);
         self.enter(TransitionState::Term, &text, now_ns);

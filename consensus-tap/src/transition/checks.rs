@@ -1,8 +1,8 @@
 //! Everything that speaks against leading now, in words.
 
 use super::check::{Check, ForcedChecks, Refusal};
-use super::facts::{Facts, MemberSign, MemberState};
-use super::peers::{Grant, Peers};
+use super::facts::{Facts, LogFacts, MemberSign, MemberState};
+use super::peers::{Beacon, Grant, Peers, UNREAD};
 use super::report::MemberLook;
 use super::{TransitionConfig, TransitionState};
 use crate::file::recording_log::SKIPPED_TERMS_MAX;
@@ -205,12 +205,8 @@ impl Look<'_> {
             );
             found.push(refusal(Check::Behind, reason));
         }
-        if let Some(ahead) = self.peers.ahead_of(log.end_position, self.now_ns) {
-            let reason = format!(
-                "the log of standby {} reaches {}, this one's {}: activate that one",
-                ahead.member_id, ahead.log_position, log.end_position
-            );
-            found.push(refusal(Check::Behind, reason));
+        if let Some(ahead) = self.peers.ahead_of(&log, self.now_ns) {
+            found.push(refusal(Check::Behind, behind(ahead, &log)));
         }
         if self.has_led {
             return;
@@ -233,6 +229,25 @@ impl Look<'_> {
             }
             Some(_) => {}
         }
+    }
+}
+
+/// In which way the log of another standby is ahead of this one's.
+fn behind(ahead: &Beacon, log: &LogFacts) -> String {
+    let Beacon { member_id, log_position, .. } = *ahead;
+    let (own_term_id, own_position) = (log.leadership_term_id, log.end_position);
+    match ahead.log_end() {
+        (term_id, _) if term_id > own_term_id && ahead.log_term_id == UNREAD => format!(
+            "standby {member_id} has not read its log to its end, which may be of term {term_id}; this one's ends in \
+             term {own_term_id}: ask again when it has"
+        ),
+        (term_id, _) if term_id > own_term_id => format!(
+            "the log of standby {member_id} ends in term {term_id}, this one's in term {own_term_id}: what was served \
+             in the newer one would be lost; activate that one"
+        ),
+        _ => format!(
+            "the log of standby {member_id} reaches {log_position}, this one's {own_position}: activate that one"
+        ),
     }
 }
 

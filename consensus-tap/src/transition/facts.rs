@@ -43,6 +43,8 @@ pub struct Facts {
 pub struct LogFacts {
     /// Which recording.
     pub recording_id: i64,
+    /// The leadership term that it ends in, as far as it is read; -1 for none.
+    pub leadership_term_id: i64,
     /// Where it ends.
     pub end_position: i64,
     /// The last message boundary that everything here has reached.
@@ -189,7 +191,13 @@ mod tests {
 
     #[test]
     fn what_would_be_lost_is_said_and_so_is_that_nobody_knows() {
-        let log = LogFacts { recording_id: 0, end_position: 4096, applied_position: 4000, is_read: true };
+        let log = LogFacts {
+            recording_id: 0,
+            leadership_term_id: 0,
+            end_position: 4096,
+            applied_position: 4000,
+            is_read: true,
+        };
         let mut facts = Facts { log: Some(log), received_position: 5000, ..Facts::default() };
         let words = facts.loss(0).to_string();
         assert!(words.contains("unknown") && words.contains("904 bytes behind a gap"), "{words}");

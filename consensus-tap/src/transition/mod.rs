@@ -16,8 +16,8 @@
 //! out.
 //!
 //! Invariants: nothing is served before the decision is on the disk; a grant is on the disk before it is
-//! told; of standbys that hear each other one leads at most, and none from below where another one's log
-//! ended; the fence is not run while another one is known to have more.
+//! told; of standbys that hear each other one leads at most, and none whose log ends in an older term than
+//! another one's, or in the same one and below it; the fence is not run while another one is known to have more.
 
 mod action;
 mod attempt;
@@ -35,7 +35,7 @@ use std::collections::VecDeque;
 pub use self::action::{Decision, TransitionAction};
 pub use self::check::{Check, ForceError, ForcedChecks, Refusal};
 pub use self::facts::{Facts, LogFacts, Loss, MemberSign, MemberState, SourcePosition};
-pub use self::peers::{Beacon, Grant, NO_CLAIM};
+pub use self::peers::{Beacon, Grant, NO_CLAIM, UNREAD};
 pub use self::report::{MemberLook, Outcome, RequestKind, StandbyLook, Step, TransitionReport};
 pub use self::state::TransitionState;
 
@@ -136,6 +136,7 @@ pub struct Transition {
     /// The active standby that the tap was told of.
     followed_peer: Option<i32>,
     log_position: i64,
+    log_term_id: i64,
     known_term_id: i64,
     sequence: i64,
     refused_count: u64,
@@ -165,6 +166,7 @@ impl Transition {
             report: None,
             followed_peer: None,
             log_position: -1,
+            log_term_id: UNREAD,
             known_term_id: -1,
             sequence: 0,
             refused_count: 0,
@@ -249,6 +251,7 @@ impl Transition {
     pub fn on_timeout(&mut self, now_ns: u64, facts: &Facts) {
         self.started_ns.get_or_insert(now_ns);
         self.log_position = facts.log.map_or(-1, |log| log.end_position);
+        self.log_term_id = facts.log.filter(|log| log.is_read).map_or(UNREAD, |log| log.leadership_term_id);
         self.known_term_id = self.known_term_id.max(facts.leadership_term_id);
         if facts.log.is_some_and(|log| log.is_read)
             && self.attempt.is_none()
@@ -323,6 +326,7 @@ impl Transition {
             sequence: self.sequence,
             leadership_term_id,
             log_position: self.log_position,
+            log_term_id: self.log_term_id,
             claim_id: self.claim_id,
             grant: self.grant.filter(|_| self.grant == self.saved_grant),
         }
@@ -332,7 +336,7 @@ impl Transition {
     fn consider_claim(&mut self, beacon: &Beacon, now_ns: u64) {
         let claim = Grant { member_id: beacon.member_id, claim_id: beacon.claim_id };
         let has_word_elsewhere = self.grant.is_some() || self.resting == TransitionState::Active;
-        if beacon.claim_id == NO_CLAIM || has_word_elsewhere {
+        if beacon.claim_id == NO_CLAIM || has_word_elsewhere || beacon.log_end().0 < self.own_term_id() {
             return;
         }
         if let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.kind != RequestKind::DryRun) {
@@ -350,6 +354,17 @@ impl Transition {
             self.refuse(vec![Refusal { check: Check::ClaimLost, reason }], now_ns);
         }
         self.set_grant(Some(claim));
+    }
+
+    /// The term of which this node has what it served, and may serve it again: whoever claims from an older one's log
+    /// does not get its word. -1 for none.
+    fn own_term_id(&self) -> i64 {
+        match self.is_decided && !self.is_fenced_for_good {
+            // Until the log is read the decision is all that is known of it.
+            true if self.log_term_id == UNREAD => self.leadership_term_id,
+            true => self.log_term_id,
+            false => -1,
+        }
     }
 
     /// Another one leads: it is followed, or it ends what we do.

@@ -9,6 +9,7 @@
 //!   later beacon, that it claims nothing, or something else. Who has granted does not claim.
 //! - Of two open claims that of the smaller member id wins; a held one never yields.
 
+use super::facts::LogFacts;
 use super::report::StandbyLook;
 use super::state::TransitionState;
 
@@ -17,6 +18,8 @@ const SILENCE_CONTACTS: u64 = 10;
 
 /// No claim.
 pub const NO_CLAIM: i64 = 0;
+/// The term of a log that is not read to its end, or is not there.
+pub const UNREAD: i64 = -1;
 
 /// What a standby says of itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,10 +36,21 @@ pub struct Beacon {
     pub leadership_term_id: i64,
     /// Where its log ends, -1 without one.
     pub log_position: i64,
+    /// The leadership term that its log ends in, [`UNREAD`] until that is known.
+    pub log_term_id: i64,
     /// Its claim, [`NO_CLAIM`] for none.
     pub claim_id: i64,
     /// What it has granted.
     pub grant: Option<Grant>,
+}
+
+impl Beacon {
+    /// How far its log goes: one that ends in a newer term is ahead of any that does not, for what an older term
+    /// appended behind that is no part of the cluster's log. One that is not read may end in any term that it knows.
+    pub(super) fn log_end(&self) -> (i64, i64) {
+        let term_id = if self.log_term_id == UNREAD { self.leadership_term_id } else { self.log_term_id };
+        (term_id, self.log_position)
+    }
 }
 
 /// A promise to stay a standby, for as long as a claim lasts.
@@ -127,10 +141,11 @@ impl Peers {
         self.in_contact(now_ns).any(|beacon| beacon.member_id == member_id)
     }
 
-    /// The one whose log reaches farthest beyond `log_position`.
-    pub(super) fn ahead_of(&self, log_position: i64, now_ns: u64) -> Option<&Beacon> {
-        let farthest = self.in_contact(now_ns).max_by_key(|beacon| beacon.log_position);
-        farthest.filter(|beacon| beacon.log_position > log_position)
+    /// The one whose log goes farthest beyond ours.
+    pub(super) fn ahead_of(&self, own: &LogFacts, now_ns: u64) -> Option<&Beacon> {
+        let with_log = self.in_contact(now_ns).filter(|beacon| beacon.log_position > 0);
+        let farthest = with_log.max_by_key(|beacon| beacon.log_end());
+        farthest.filter(|beacon| beacon.log_end() > (own.leadership_term_id, own.end_position))
     }
 
     /// Whether all that can be heard have granted a claim of ours.

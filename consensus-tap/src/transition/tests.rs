@@ -15,7 +15,13 @@ fn transition(has_fence: bool) -> Transition {
 fn facts(now_ns: u64) -> Facts {
     Facts {
         service_count: 1,
-        log: Some(LogFacts { recording_id: 3, end_position: 4096, applied_position: 4064, is_read: true }),
+        log: Some(LogFacts {
+            recording_id: 3,
+            leadership_term_id: 7,
+            end_position: 4096,
+            applied_position: 4064,
+            is_read: true,
+        }),
         tap_state: TapState::BackupQuery,
         source_member_id: -1,
         received_position: 4096,
@@ -132,7 +138,13 @@ fn signs_that_nobody_looked_at_for_a_while_prove_nothing() {
 fn a_node_that_begins_a_cluster_writes_so_first_and_asks_nobody() {
     let mut transition = transition(false);
     transition.on_bootstrap();
-    let log = LogFacts { recording_id: 3, end_position: 0, applied_position: 0, is_read: true };
+    let log = LogFacts {
+        recording_id: 3,
+        leadership_term_id: -1,
+        end_position: 0,
+        applied_position: 0,
+        is_read: true,
+    };
     let facts = Facts {
         service_count: 1,
         log: Some(log),
@@ -288,8 +300,42 @@ fn beacon(member_id: i32, incarnation: i64, leadership_term_id: i64) -> Beacon {
         sequence: 1,
         leadership_term_id,
         log_position: 4096,
+        log_term_id: leadership_term_id,
         claim_id: 9,
         grant: None,
+    }
+}
+
+#[test]
+fn a_log_that_ends_in_a_newer_term_is_ahead_however_short_and_it_is_said_of_which_standby() {
+    let refusal = |log_term_id, leadership_term_id, log_position| {
+        let config = TransitionConfig {
+            member_id: 100,
+            has_fence: true,
+            standby_ids: vec![101],
+            ..Default::default()
+        };
+        let mut transition = Transition::new(config, Remembered::default());
+        // It has listened for long enough to know.
+        transition.on_timeout(NOW - 10_000 * MS, &facts(NOW - 10_000 * MS));
+        let told = Beacon { log_term_id, log_position, ..beacon(101, 1, leadership_term_id) };
+        transition.on_beacon(&Beacon { state: TransitionState::Fenced, claim_id: NO_CLAIM, ..told }, NOW);
+        let outcome = outcome(&mut transition, true, &[], &facts(NOW));
+        match outcome {
+            Outcome::Refused(refusals) => Some(refusals[0].reason.clone()),
+            _ => None,
+        }
+    };
+    for (beacon, word) in [
+        ((8, 8, 64), "ends in term 8, this one's in term 7"),
+        ((UNREAD, 8, 64), "has not read its log to its end, which may be of term 8"),
+        ((7, 7, 4128), "reaches 4128, this one's 4096"),
+    ] {
+        let reason = refusal(beacon.0, beacon.1, beacon.2).expect("it is refused");
+        assert!(reason.contains("standby 101") && reason.contains(word), "{reason}");
+    }
+    for not_ahead in [(6, 8, 1 << 30), (UNREAD, 7, 4096), (7, 8, 4096), (UNREAD, 8, -1)] {
+        assert_eq!(refusal(not_ahead.0, not_ahead.1, not_ahead.2), None, "{not_ahead:?}");
     }
 }
 

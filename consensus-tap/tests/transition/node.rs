@@ -170,6 +170,7 @@ impl Node {
             service_count: 1,
             log: Some(LogFacts {
                 recording_id: 0,
+                leadership_term_id: self.disk.term,
                 end_position: self.disk.log_end,
                 applied_position: self.disk.log_end,
                 is_read: clock_ns > running.since_ns + 50 * MS,

@@ -170,6 +170,33 @@ pub(crate) fn who_began_a_cluster_comes_back_too_late() {
     assert!(world.nodes[FIRST].disk.led.is_some_and(|led| led.is_fenced));
 }
 
+/// Who led an older term has the longer log, of which the newer one knows nothing: it is not for that the one to
+/// lead, whichever of the two is back first.
+pub(crate) fn a_deposed_leader_has_the_longer_log(first_is_back_before_ms: u64) {
+    let mut world = World::quiet();
+    assert!(world.flag(FIRST, ForcedChecks::NONE));
+    world.run_until(world.now_ns + 2_000 * MS);
+    assert_eq!(world.leading()[0].0, FIRST);
+    world.kill(FIRST, 60_000 * MS);
+    world.nodes[FIRST].disk.log_end += 1_000_000;
+    world.run_until(world.now_ns + 1_500 * MS);
+    let forced = without_a_source().with(Check::StandbyUnreachable).with(Check::Granted);
+    assert!(world.flag(SECOND, forced));
+    world.run_until(world.now_ns + 2_000 * MS);
+    assert_eq!(world.leading()[0].0, SECOND, "{world:#?}");
+    let newer_term = world.nodes[SECOND].disk.term;
+    world.kill(SECOND, (200 + first_is_back_before_ms) * MS);
+    world.nodes[FIRST].restart_at_ns = Some(world.now_ns + 200 * MS);
+    settle(&mut world);
+    settle(&mut world);
+    let what =
+        format!("the older leader is back {first_is_back_before_ms} ms before the newer one: {world:#?}");
+    assert!(world.nodes[FIRST].disk.log_end > world.nodes[SECOND].disk.log_end, "{what}");
+    assert_eq!(world.leading().iter().map(|(index, _)| *index).collect::<Vec<_>>(), [SECOND], "{what}");
+    assert!(world.leading()[0].1.term > newer_term, "{what}");
+    assert_eq!(world.state(FIRST), Some(TransitionState::Fenced), "{what}");
+}
+
 /// Two begin a cluster each, and meet: that of the smaller id goes on.
 pub(crate) fn two_in_one_term_meet() {
     let mut world = World::beginning();

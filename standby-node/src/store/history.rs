@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use consensus_tap::archive::Recording;
 use consensus_tap::codec::log::NewLeadershipTermEvent;
 use consensus_tap::file::catalog::{Descriptor, NULL_POSITION, NULL_TIMESTAMP, Record, RecordState};
-use consensus_tap::file::recording_log::{EntryKind, Row, SnapshotSet};
+use consensus_tap::file::recording_log::{Entry, EntryKind, Row, SnapshotSet};
 use consensus_tap::file::segment::RecordingGeometry;
 use consensus_tap::log::SnapshotKind;
 use consensus_tap::serving::LastTerm;
@@ -253,6 +253,17 @@ impl History {
             leadership_term_id: row.entry.leadership_term_id,
             term_base_log_position: row.entry.term_base_log_position,
         })
+    }
+
+    /// The term of the bytes that lie before `position`, as far as terms are entered.
+    pub fn term_before(&self, position: i64) -> Option<i64> {
+        let began_before = |row: &&Row| {
+            let Entry { kind, valid, term_base_log_position, .. } = row.entry;
+            kind == EntryKind::Term && valid && term_base_log_position < position
+        };
+        // In the order of their terms.
+        let row = self.recording_log.log().rows().iter().rfind(began_before)?;
+        Some(row.entry.leadership_term_id)
     }
 
     /// Enters a term that the log has just begun, and those skipped before it, unless they are there.

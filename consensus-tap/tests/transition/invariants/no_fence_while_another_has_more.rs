@@ -2,10 +2,15 @@
 //! off for an activation that is then refused.
 
 use super::super::node::{Effect, MS, Node};
-use consensus_tap::transition::{Beacon, Check};
+use consensus_tap::transition::{Beacon, Check, UNREAD};
 
 /// What was said longer ago may be out of contact. Short of the timeout, for clocks run at their own pace.
 const SAID_WITHIN_NS: u64 = 800 * MS;
+
+fn is_ahead(beacon: &Beacon, node: &Node) -> bool {
+    let term = if beacon.log_term_id == UNREAD { beacon.leadership_term_id } else { beacon.log_term_id };
+    (term, beacon.log_position) > (node.disk.term, node.disk.log_end)
+}
 
 /// What each node, by id, last heard of each other.
 #[derive(Debug, Default)]
@@ -39,7 +44,7 @@ impl Claim {
         for (to, beacon, heard_ns) in &self.heard {
             let is_said = *to == node.id && now_ns < heard_ns + SAID_WITHIN_NS;
             assert!(
-                !is_said || beacon.log_position <= node.disk.log_end,
+                !is_said || !is_ahead(beacon, node),
                 "{} runs its fence at {}, forced {forced:?}, and has heard {beacon:?}",
                 node.id,
                 node.disk.log_end

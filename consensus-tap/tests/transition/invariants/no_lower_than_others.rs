@@ -1,4 +1,4 @@
-//! Nobody serves from below what another standby has that can be asked.
+//! Nobody serves from below what another standby has that can be asked, nor in an older term's log.
 
 use super::super::node::Node;
 use consensus_tap::transition::{Check, Decision};
@@ -13,16 +13,9 @@ pub(super) fn check(nodes: &[Node], cut: &[(usize, usize)], index: usize, decisi
     for (other, node) in nodes.iter().enumerate() {
         let is_cut = cut.contains(&(index.min(other), index.max(other)));
         let is_asked = other != index && node.running.is_some() && !is_cut;
-        // Of a log that went another way nothing follows for this one.
-        if is_asked && node.disk.term == own_term {
-            assert!(
-                node.disk.log_end <= decision.base_log_position,
-                "{} serves from {}, {} has {}",
-                nodes[index].id,
-                decision.base_log_position,
-                node.id,
-                node.disk.log_end
-            );
+        if is_asked {
+            let (own, others) = ((own_term, decision.base_log_position), (node.disk.term, node.disk.log_end));
+            assert!(others <= own, "{} serves from {own:?}, {} has {others:?}", nodes[index].id, node.id);
         }
     }
 }

@@ -77,6 +77,7 @@ impl Conductor {
         facts.log = match (log, reader) {
             (Some(log), Some(module)) => Some(LogFacts {
                 recording_id: log.recording_id(),
+                leadership_term_id: history.term_before(log.end_position()).unwrap_or(-1),
                 end_position: log.end_position(),
                 applied_position: module.applied_position().unwrap_or(log.start_position()),
                 is_read: module.read_position() == Some(log.end_position()),
