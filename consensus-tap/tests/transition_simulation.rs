@@ -75,7 +75,16 @@ fn a_node_that_began_a_cluster_leads_again_unless_another_one_took_over() {
         scenarios::who_began_a_cluster_is_killed_and_restarted(step);
     }
     scenarios::who_began_a_cluster_comes_back_too_late();
-    scenarios::two_in_one_term_meet();
+}
+
+#[test]
+fn a_cluster_begins_once_and_not_while_another_standby_has_one_or_cannot_be_asked() {
+    for skew_ms in [0, 5, 20, 100, 1_900, 2_500] {
+        scenarios::two_are_to_begin(skew_ms);
+    }
+    for other_leads in [false, true] {
+        scenarios::who_lost_its_disk_begins_nothing(other_leads);
+    }
 }
 
 #[test]

@@ -44,17 +44,22 @@ impl Cluster {
         }
     }
 
-    /// No member, but a first standby that begins a cluster, for the second to follow.
-    fn to_be_begun() -> (Self, Node) {
+    /// No member, but a first standby that may begin a cluster, for the second to follow.
+    fn to_be_begun() -> Self {
         let archive_ports = [closed_port(), closed_port()];
         let dir = tempfile::tempdir().expect("a temporary directory");
         let endpoint = format!("127.0.0.1:{}", archive_ports[0]);
-        let cluster = Self { dir, member: None, endpoint, archive_ports };
-        let first = cluster.standby(FIRST, &BEGINS);
+        Self { dir, member: None, endpoint, archive_ports }
+    }
+
+    /// The cluster that the first standby has begun, and both.
+    fn begun() -> (Self, Node, Node) {
+        let cluster = Self::to_be_begun();
+        let (second, first) = (cluster.standby(SECOND, &[]), cluster.standby(FIRST, &BEGINS));
         first.await_output("leading member_id=100 leadership_term_id=0", 1);
         let record = cluster.decision(FIRST).record.expect("it is on the disk before anybody is served");
         assert_eq!((record.phase, record.leadership_term_id), (ActivationPhase::Leading, 0));
-        (cluster, first)
+        (cluster, first, second)
     }
 
     fn archive_endpoint(&self, id: i32) -> String {
@@ -443,9 +448,8 @@ fn without_the_other_standby_nobody_leads_but_by_force() {
 
 #[test]
 fn who_began_a_cluster_asks_its_standby_and_fences_before_it_leads_again() {
-    let (cluster, first) = Cluster::to_be_begun();
+    let (cluster, first, second) = Cluster::begun();
     send(&first, FIRST, 50);
-    let second = cluster.standby(SECOND, &[]);
     assert_follows(&second, &first, i64::from(FIRST));
     assert_eq!(cluster.fences(FIRST), 0, "nobody led before");
     drop(first);
@@ -474,8 +478,8 @@ fn who_began_a_cluster_asks_its_standby_and_fences_before_it_leads_again() {
 
 #[test]
 fn who_began_a_cluster_waits_for_a_word_where_its_standby_cannot_be_asked() {
-    let (cluster, first) = Cluster::to_be_begun();
-    drop(first);
+    let (cluster, first, second) = Cluster::begun();
+    drop((first, second));
     let first = cluster.standby(FIRST, &BEGINS);
     await_state(&first, TransitionState::Fenced);
     first.await_output("activation refused: standby 101 cannot be reached", 1);
@@ -487,4 +491,26 @@ fn who_began_a_cluster_waits_for_a_word_where_its_standby_cannot_be_asked() {
     let first = cluster.standby(FIRST, &[]);
     first.await_output("activation refused: standby 101 cannot be reached", 1);
     assert_eq!(cluster.fences(FIRST), 1);
+}
+
+#[test]
+fn a_cluster_is_not_begun_where_the_other_standby_cannot_be_asked_or_has_one() {
+    let cluster = Cluster::to_be_begun();
+    let mut alone = cluster.standby(FIRST, &BEGINS);
+    assert_eq!(alone.wait(), Some(1), "{}", alone.output());
+    alone.await_output(
+        "bootstrap: standby 101 cannot be asked whether there is a cluster already: start that one",
+        1,
+    );
+
+    let (cluster, first, second) = Cluster::begun();
+    send(&first, FIRST, 50);
+    assert_follows(&second, &first, i64::from(FIRST));
+    // Its disk is lost, or somebody clears it to follow again, and its unit still says `--bootstrap`.
+    drop(first);
+    std::fs::remove_dir_all(cluster.standby_dir(FIRST)).expect("the node has ended");
+    let mut first = cluster.standby(FIRST, &BEGINS);
+    assert_eq!(first.wait(), Some(1), "{}", first.output());
+    first.await_output("bootstrap: standby 101 knows of a cluster, in term 0", 1);
+    assert!(!first.output().contains("leading member_id"), "{}", first.output());
 }

@@ -168,6 +168,8 @@ impl Transition {
         }
         match state {
             TransitionState::Drain => self.drain(now_ns, facts),
+            TransitionState::Check if kind == RequestKind::Bootstrap => self.check_beginning(now_ns),
+            TransitionState::Claim if kind == RequestKind::Bootstrap => self.claim_beginning(now_ns, facts),
             TransitionState::Check => self.check(kind, now_ns, facts),
             TransitionState::Claim => self.claim(now_ns, facts),
             TransitionState::Seal if is_sealed => self.seal(now_ns, facts),
@@ -260,18 +262,28 @@ impl Transition {
             return self.end(Outcome::WouldActivate { leadership_term_id });
         }
         self.claim_id = self.new_claim_id();
+        self.enter_claim("nothing speaks against it; other standbys are asked", now_ns);
+        self.claim(now_ns, facts);
+    }
+
+    pub(super) fn enter_claim(&mut self, text: &str, now_ns: u64) {
         if let Some(attempt) = &mut self.attempt {
             attempt.is_claiming = true;
         }
-        self.enter(TransitionState::Claim, "nothing speaks against it; other standbys are asked", now_ns);
+        self.enter(TransitionState::Claim, text, now_ns);
         self.actions.push_back(TransitionAction::TellPeers);
-        self.claim(now_ns, facts);
+    }
+
+    /// What is waited for in this state did not come.
+    pub(super) fn is_out_of_patience(&self, now_ns: u64) -> bool {
+        self.attempt
+            .as_ref()
+            .is_some_and(|attempt| now_ns.saturating_sub(attempt.entered_ns) >= self.config.patience_ns)
     }
 
     fn claim(&mut self, now_ns: u64, facts: &Facts) {
         let refusals = self.look(now_ns, facts).refusals();
-        let Some(attempt) = &self.attempt else { return };
-        let is_timed_out = now_ns.saturating_sub(attempt.entered_ns) >= self.config.patience_ns;
+        let is_timed_out = self.is_out_of_patience(now_ns);
         // Another one that claims too yields or is yielded to; a log that is behind is caught up with.
         let decides_itself =
             |refusal: &Refusal| matches!(refusal.check, Check::StandbyActive | Check::Behind);
@@ -290,7 +302,7 @@ impl Transition {
         }
     }
 
-    fn not_granted(&self, now_ns: u64) -> Refusal {
+    pub(super) fn not_granted(&self, now_ns: u64) -> Refusal {
         let promised_elsewhere = self.peers.in_contact(now_ns).find_map(|beacon| {
             let grant = beacon.grant.filter(|grant| grant.member_id != self.config.member_id)?;
             Some((beacon.member_id, grant.member_id))
@@ -441,7 +453,7 @@ impl Transition {
         self.actions.push_back(TransitionAction::Done(outcome));
     }
 
-    fn enter(&mut self, state: TransitionState, text: &str, now_ns: u64) {
+    pub(super) fn enter(&mut self, state: TransitionState, text: &str, now_ns: u64) {
         if let Some(attempt) = &mut self.attempt {
             attempt.state = state;
             attempt.entered_ns = now_ns;
@@ -475,6 +487,14 @@ impl Transition {
         let mut found = Vec::new();
         self.look(now_ns, &facts).look_at_standbys(&mut found);
         found.retain(|refusal| refusal.check == Check::StandbyActive);
+        found
+    }
+
+    /// What was promised to another one.
+    pub(super) fn promise_refusals(&self, now_ns: u64) -> Vec<Refusal> {
+        let facts = Facts::default();
+        let mut found = Vec::new();
+        self.look(now_ns, &facts).look_at_promise(&mut found);
         found
     }
 

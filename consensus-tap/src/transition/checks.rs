@@ -117,6 +117,17 @@ impl Look<'_> {
                 found.push(refusal(Check::StandbyActive, reason));
             }
         }
+        self.look_at_promise(found);
+        for id in self.peers.out_of_contact(self.now_ns) {
+            let reason = format!(
+                "standby {id} cannot be reached: make sure that it is not active and that its log reaches no \
+                 farther than this one's, then force this check"
+            );
+            found.push(refusal(Check::StandbyUnreachable, reason));
+        }
+    }
+
+    pub(super) fn look_at_promise(&self, found: &mut Vec<Refusal>) {
         if let Some(grant) = self.grant {
             let id = grant.member_id;
             let is_promised = format!("standby {id} was promised that this one does not lead");
@@ -130,13 +141,6 @@ impl Look<'_> {
                 );
                 found.push(refusal(Check::Granted, reason));
             }
-        }
-        for id in self.peers.out_of_contact(self.now_ns) {
-            let reason = format!(
-                "standby {id} cannot be reached: make sure that it is not active and that its log reaches no \
-                 farther than this one's, then force this check"
-            );
-            found.push(refusal(Check::StandbyUnreachable, reason));
         }
     }
 

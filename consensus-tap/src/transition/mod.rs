@@ -10,7 +10,7 @@
 //! Whatever speaks against it before TERM leads back to FOLLOWING, with the reason. From TERM on there is a
 //! decision on the disk, and a node that finds one at its start never follows: it claims, checks and fences
 //! again under a newer term, or is FENCED, until an operator says what it is to be. A node that begins a
-//! cluster enters at TERM: there is nobody to ask. Its restart goes the way of every other.
+//! cluster asks the other standbys, if it has any, and goes on to TERM. Its restart goes the way of every other.
 //!
 //! A [`Transition`] decides and does nothing itself: [`Facts`], answers and time in, [`TransitionAction`]s
 //! out.
@@ -21,6 +21,7 @@
 
 mod action;
 mod attempt;
+mod beginning;
 mod check;
 mod checks;
 mod facts;
@@ -232,8 +233,8 @@ impl Transition {
         }
     }
 
-    /// A cluster begins with this node: its log is empty, and it decided nothing before. Nobody can be asked
-    /// who leads what was never led, so the decision is all that there is before it serves.
+    /// A cluster begins with this node, if no other standby knows of one: its log is empty, and it decided nothing
+    /// before.
     pub fn on_bootstrap(&mut self) {
         self.begins_cluster = !self.is_decided;
     }
@@ -264,9 +265,7 @@ impl Transition {
             && std::mem::take(&mut self.begins_cluster)
             && self.resting == TransitionState::Following
         {
-            self.begin(RequestKind::Bootstrap, ForcedChecks::NONE, now_ns);
-            self.claim_id = self.new_claim_id();
-            self.decide(FIRST_TERM_ID, &log, now_ns, facts);
+            self.begin_cluster(&log, now_ns, facts);
         }
         self.advance(now_ns, facts);
     }

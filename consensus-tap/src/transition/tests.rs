@@ -340,6 +340,18 @@ fn a_log_that_ends_in_a_newer_term_is_ahead_however_short_and_it_is_said_of_whic
 }
 
 #[test]
+fn of_two_that_lead_in_one_term_that_of_the_smaller_id_goes_on() {
+    for (other, is_ended) in [(99, true), (101, false)] {
+        let config = TransitionConfig { member_id: 100, standby_ids: vec![other], ..Default::default() };
+        let led = Led { leadership_term_id: 7, claim_id: 5, forced: ForcedChecks::NONE, is_fenced: false };
+        let mut transition = Transition::new(config, Remembered { led: Some(led), grant: None });
+        transition.resting = TransitionState::Active;
+        transition.on_beacon(&beacon(other, 1, 7), NOW);
+        assert_eq!(transition.state() == TransitionState::Fenced, is_ended, "beside {other}");
+    }
+}
+
+#[test]
 fn a_term_that_no_cluster_can_have_come_to_is_reason_to_refuse() {
     for told in [7 + 16_384, i64::MAX] {
         let far = Facts { leadership_term_id: told, ..facts(NOW) };

@@ -41,7 +41,6 @@ pub(crate) struct Serving {
     pub(crate) term: i64,
     pub(crate) base: i64,
     pub(crate) was_resumed: bool,
-    pub(crate) began_cluster: bool,
     pub(crate) forced: ForcedChecks,
 }
 
@@ -109,7 +108,7 @@ impl Node {
         let clock = self.clock(now_ns);
         self.restart_at_ns = None;
         let mut transition = Transition::new(config, remembered);
-        if self.begins_cluster && self.disk.led.is_none() {
+        if self.begins_cluster && self.disk.led.is_none() && self.disk.log_end == 0 {
             transition.on_bootstrap();
         }
         self.running = Some(Running {

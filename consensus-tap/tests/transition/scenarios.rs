@@ -2,7 +2,7 @@
 
 use consensus_tap::transition::{Check, ForcedChecks, TransitionState};
 
-use super::node::MS;
+use super::node::{Disk, MS};
 use super::world::{STEP_NS, World};
 
 const FIRST: usize = 0;
@@ -197,16 +197,41 @@ pub(crate) fn a_deposed_leader_has_the_longer_log(first_is_back_before_ms: u64) 
     assert_eq!(world.state(FIRST), Some(TransitionState::Fenced), "{what}");
 }
 
-/// Two begin a cluster each, and meet: that of the smaller id goes on.
-pub(crate) fn two_in_one_term_meet() {
+/// Of two that are to begin a cluster each one does, and the other follows; neither while they cannot ask each other.
+pub(crate) fn two_are_to_begin(skew_ms: u64) {
     let mut world = World::beginning();
     world.nodes[SECOND].begins_cluster = true;
+    world.nodes[SECOND].restart_at_ns = Some(skew_ms * MS);
     world.cut.push((FIRST, SECOND));
-    world.run_until(1_000 * MS);
-    assert_eq!(world.leading().len(), 2, "{world:#?}");
+    world.run_until(6_000 * MS);
+    assert!(world.leading().is_empty(), "{world:#?}");
     world.cut.clear();
-    world.run_until(world.now_ns + 1_000 * MS);
-    assert_eq!(world.leading().iter().map(|(index, _)| *index).collect::<Vec<_>>(), [FIRST]);
+    settle(&mut world);
+    let what = format!("{skew_ms} ms apart");
+    assert_eq!(world.leading().len(), 1, "{what}: {world:#?}");
+    assert_eq!(world.seen.began, 1, "{what}");
+}
+
+/// A node whose disk was lost is told to begin a cluster, though another one leads that, or has all of it.
+pub(crate) fn who_lost_its_disk_begins_nothing(other_leads: bool) {
+    let mut world = World::beginning();
+    world.run_until(2_000 * MS);
+    assert_eq!(world.leading()[0].0, FIRST);
+    world.kill(FIRST, 8_000 * MS);
+    world.nodes[SECOND].disk.log_end = 4096;
+    world.nodes[SECOND].disk.term = 0;
+    if other_leads {
+        world.run_until(world.now_ns + 1_500 * MS);
+        let forced = without_a_source().with(Check::StandbyUnreachable).with(Check::Granted);
+        assert!(world.flag(SECOND, forced));
+        world.run_until(world.now_ns + 2_000 * MS);
+        assert_eq!(world.leading()[0].0, SECOND);
+    }
+    world.nodes[FIRST].disk = Disk { term: -1, ..Disk::default() };
+    world.nodes[FIRST].restart_at_ns = Some(world.now_ns);
+    settle(&mut world);
+    assert_eq!(world.seen.began, 1, "only the first time: {world:#?}");
+    assert!(world.leading().iter().all(|(index, _)| *index == SECOND), "{world:#?}");
 }
 
 pub(crate) fn both_are_flagged(skew_steps: u64) {

@@ -1,7 +1,7 @@
 //! The cluster, the standbys and what lies between them.
 
 use consensus_tap::transition::{
-    Beacon, Check, ForcedChecks, Outcome, SourcePosition, TransitionAction, TransitionState,
+    Beacon, Check, ForcedChecks, Outcome, RequestKind, SourcePosition, TransitionAction, TransitionState,
 };
 
 use super::invariants::Invariants;
@@ -18,6 +18,8 @@ const HEALED_UNTIL_NS: u64 = 30_000 * MS;
 pub(crate) struct Seen {
     pub(crate) led: u64,
     pub(crate) led_again: u64,
+    /// How often a cluster began.
+    pub(crate) began: u64,
     pub(crate) fenced: u64,
     pub(crate) refused: Vec<(&'static str, u64)>,
     pub(crate) crashed_in: Vec<(&'static str, u64)>,
@@ -31,6 +33,7 @@ impl Seen {
     pub(crate) fn add(&mut self, other: &Seen) {
         self.led += other.led;
         self.led_again += other.led_again;
+        self.began += other.began;
         self.fenced += other.fenced;
         self.followed_a_peer += other.followed_a_peer;
         self.rested_active += other.rested_active;
@@ -45,6 +48,7 @@ impl Seen {
 
     pub(crate) fn assert_that_all_happened(&self) {
         assert!(self.led > 0 && self.led_again > 0 && self.fenced > 0 && self.followed_a_peer > 0);
+        assert!(self.began > 0);
         for name in ["CLAIM", "SEAL", "FENCE", "TERM", "SERVE", "ACTIVE", "FENCED", "FOLLOWING"] {
             assert!(self.crashed_in.iter().any(|(seen, _)| *seen == name), "no crash in {name}");
         }
@@ -116,6 +120,13 @@ impl World {
         world.loss_per_mille = rng.pick(&[0, 50, 300]);
         world.crash_per_mille = rng.pick(&[0, 20, 100]);
         world.forces = rng.chance(250);
+        if rng.chance(200) {
+            world.is_cluster_living = false;
+            for node in &mut world.nodes {
+                node.disk = Disk { term: -1, ..Disk::default() };
+                node.begins_cluster = rng.chance(700);
+            }
+        }
         world.rng = rng;
         world
     }
@@ -351,6 +362,7 @@ impl World {
             self.invariants.on_lead(&self.nodes, &self.cut, index, decision);
             self.seen.led += 1;
             self.seen.led_again += u64::from(decision.is_resumed);
+            self.seen.began += u64::from(decision.leadership_term_id == 0);
         }
         let fenced = if self.nodes[index].is_fence_failing { Err("it says no".to_owned()) } else { Ok(()) };
         let Some(running) = &mut self.nodes[index].running else { return };
@@ -371,7 +383,6 @@ impl World {
                     term: decision.leadership_term_id,
                     base: decision.base_log_position,
                     was_resumed: decision.is_resumed,
-                    began_cluster: decision.leadership_term_id == 0,
                     forced: decision.forced,
                 });
                 running.transition.on_leading(clock_ns);
@@ -414,6 +425,15 @@ impl World {
                     if let Outcome::Refused(refusals) = &outcome {
                         let name = refusals.first().map_or("none", |refusal| refusal.check.name());
                         count_in(&mut self.seen.refused, name, 1);
+                        let kind = running.transition.report().map(|report| report.kind);
+                        if kind == Some(RequestKind::Bootstrap) {
+                            // Such a node ends, and whoever looks after it starts it again: as it was, or as
+                            // it is told.
+                            self.nodes[index].running = None;
+                            self.nodes[index].begins_cluster = name == Check::StandbyUnreachable.name();
+                            self.nodes[index].restart_at_ns = Some(self.now_ns + 500 * MS);
+                            return;
+                        }
                     }
                     running.outcomes.push(outcome);
                 }

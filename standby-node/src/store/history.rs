@@ -258,8 +258,8 @@ impl History {
     /// The term of the bytes that lie before `position`, as far as terms are entered.
     pub fn term_before(&self, position: i64) -> Option<i64> {
         let began_before = |row: &&Row| {
-            let Entry { kind, valid, term_base_log_position, .. } = row.entry;
-            kind == EntryKind::Term && valid && term_base_log_position < position
+            let Entry { kind, valid, term_base_log_position, .. } = &row.entry;
+            *kind == EntryKind::Term && *valid && *term_base_log_position < position
         };
         // In the order of their terms.
         let row = self.recording_log.log().rows().iter().rfind(began_before)?;

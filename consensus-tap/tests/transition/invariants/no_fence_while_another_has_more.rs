@@ -9,7 +9,7 @@ const SAID_WITHIN_NS: u64 = 800 * MS;
 
 fn is_ahead(beacon: &Beacon, node: &Node) -> bool {
     let term = if beacon.log_term_id == UNREAD { beacon.leadership_term_id } else { beacon.log_term_id };
-    (term, beacon.log_position) > (node.disk.term, node.disk.log_end)
+    beacon.log_position > 0 && (term, beacon.log_position) > (node.disk.term, node.disk.log_end)
 }
 
 /// What each node, by id, last heard of each other.

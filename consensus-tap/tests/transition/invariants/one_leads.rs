@@ -1,5 +1,4 @@
-//! Of nodes that hear each other one leads at most, and where no standby was passed over by force, and nobody
-//! begins a cluster of its own, one leads at most.
+//! Of nodes that hear each other one leads at most, and where no standby was passed over by force one leads at most.
 
 use super::super::node::Node;
 use super::super::world::World;
@@ -21,10 +20,7 @@ impl Claim {
         let was_forced = leading.iter().filter_map(|index| serving(&nodes[*index])).any(|serving| {
             [Check::StandbyUnreachable, Check::Granted].iter().any(|check| serving.forced.has(*check))
         });
-        // Who begins a cluster asks nobody.
-        let are_new =
-            leading.iter().filter_map(|index| serving(&nodes[*index])).any(|serving| serving.began_cluster);
-        assert!(leading.len() < 2 || was_forced || are_new, "two lead: {leading:?}, {nodes:#?}");
+        assert!(leading.len() < 2 || was_forced, "two lead: {leading:?}, {nodes:#?}");
         let hear =
             |one: usize, other: usize| one != other && !cut.contains(&(one.min(other), one.max(other)));
         if leading.iter().any(|one| leading.iter().any(|other| hear(*one, *other))) {

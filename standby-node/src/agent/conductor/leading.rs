@@ -120,6 +120,12 @@ pub enum BootstrapError {
     /// What a leader needs is missing.
     #[error("bootstrap: a node without services cannot lead: name one with --service")]
     NoServices,
+    /// Another standby knows of a cluster, or cannot be asked.
+    #[error("bootstrap: {reasons}")]
+    Refused {
+        /// In words.
+        reasons: String,
+    },
     /// A log of which nobody says who led it.
     #[error(
         "bootstrap: the log in this directory holds {length} bytes of a term that recording.log does not name: start \

@@ -11,7 +11,7 @@ use super::{Activation, Request};
 use crate::activation_files::ActivationRequest;
 use crate::agent::AgentError;
 use crate::agent::archive::ArchiveCommand;
-use crate::agent::conductor::Conductor;
+use crate::agent::conductor::{BootstrapError, Conductor};
 use crate::agent::log_ring::LogEnd;
 use crate::agent::receiver::{ReceiverCommand, SealedLog};
 use crate::agent::storage::StorageJob;
@@ -159,7 +159,7 @@ impl Conductor {
                 TransitionAction::StopLeading => {
                     self.activation.ends_ns = Some(self.now_ns + STOP_TIMEOUT_NS);
                 }
-                TransitionAction::Done(outcome) => self.on_transition_done(&outcome),
+                TransitionAction::Done(outcome) => self.on_transition_done(&outcome)?,
             }
         }
         // Its restart asks before it leads, so a disk that is slow now is no reason to go on.
@@ -189,19 +189,25 @@ impl Conductor {
     }
 
     /// The request came to its end: the flag goes back, and why is where operators look for it.
-    fn on_transition_done(&mut self, outcome: &Outcome) {
+    fn on_transition_done(&mut self, outcome: &Outcome) -> Result<(), AgentError> {
         self.activation.write_report();
-        let loss = self.activation.transition.report().map(|report| match report.kind {
-            RequestKind::Bootstrap => "none: the cluster is new".to_owned(),
-            _ => report.loss.to_string(),
-        });
-        let loss = loss.unwrap_or_default();
+        let report = self.activation.transition.report();
+        let is_bootstrap = report.is_some_and(|report| report.kind == RequestKind::Bootstrap);
+        let loss = match report {
+            _ if is_bootstrap => "none: the cluster is new".to_owned(),
+            report => report.map(|report| report.loss.to_string()).unwrap_or_default(),
+        };
         match outcome {
             Outcome::Active { leadership_term_id, base_log_position } => {
                 tracing::info!(leadership_term_id, base_log_position, loss, "active");
             }
             Outcome::WouldActivate { leadership_term_id } => {
                 tracing::info!(leadership_term_id, loss, "nothing speaks against activation");
+            }
+            // There is nothing to follow here, and nobody to be told later: whoever started the node hears it now.
+            Outcome::Refused(refusals) if is_bootstrap => {
+                let reasons: Vec<&str> = refusals.iter().map(|refusal| refusal.reason.as_str()).collect();
+                return Err(BootstrapError::Refused { reasons: reasons.join("; ") }.into());
             }
             Outcome::Refused(refusals) => {
                 for refusal in refusals {
@@ -220,6 +226,7 @@ impl Conductor {
         if self.activation.request.take().is_some() {
             self.activation.toggle.set_ordered(TOGGLE_NEUTRAL);
         }
+        Ok(())
     }
 
     pub(in crate::agent::conductor) fn on_fenced(&mut self, fenced: Result<(), String>) {
