@@ -4,7 +4,7 @@ use consensus_tap::log::LogReader;
 use consensus_tap::module::ConsensusModuleState;
 use service_api::host::StartPoint;
 
-use crate::store::recorded_snapshot::RecordedSnapshot;
+use crate::store::recorded_snapshot::{Blame, RecordedSnapshot};
 use crate::store::recording_reader::RecordingReader;
 
 /// The conductor's words to a service agent: any number of times what to load, then to begin.
@@ -18,8 +18,8 @@ pub enum ServiceOrder {
     Begin,
 }
 
-/// A service's answer to [`ServiceOrder::Load`]: what it refuses and why, in words.
-pub type ServiceLoaded = Result<(), String>;
+/// A service's answer to [`ServiceOrder::Load`]: why it cannot, in words, and whose fault that is.
+pub type ServiceLoaded = Result<(), (String, Blame)>;
 
 /// A state and the log behind it.
 #[derive(Debug)]

@@ -4,8 +4,9 @@
 //! over for the next older one, with fresh services and a longer replay; behind the last comes the beginning of the log.
 //! No service applies a message before all have loaded the same set.
 //!
-//! What was refused is marked as invalid in recording.log only once something else has been loaded: when nothing can be,
-//! the fault is more likely the configuration's or the binary's than that of every snapshot there is.
+//! What was refused is marked as invalid in recording.log only where the fault is its own. When services load nothing, it is
+//! more likely the configuration's or the binary's than that of every snapshot there is; and what could not be read, or
+//! is of another log than this one, is left as it is.
 
 use std::collections::VecDeque;
 
@@ -21,7 +22,7 @@ use service_api::{ClusterTimeUnit, LeadershipTermId, LogPosition};
 
 use crate::service_start::{ModuleStart, ServiceLoaded, ServiceOrder, ServiceStart};
 use crate::store::history::{History, HistoryError, RecordingPlace};
-use crate::store::recorded_snapshot::{LoadError, RecordedSnapshot};
+use crate::store::recorded_snapshot::{Blame, LoadError, RecordedSnapshot};
 
 /// Starts everything that reads the log, once.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub struct ServiceLink {
 pub struct Started {
     /// Where it stands in the log.
     pub log_position: i64,
+    /// Whether that is a snapshot's state, and not the log's beginning.
+    pub has_loaded: bool,
     /// For the module followers, one each.
     pub modules: Vec<ModuleStart>,
     /// Newer sets that could not be loaded.
@@ -65,6 +68,20 @@ pub struct RefusedSet {
     pub set: SnapshotSet,
     /// Whose part, in which file, and what is wrong with it.
     pub reason: String,
+    /// Whose fault that is.
+    pub blame: Blame,
+}
+
+impl Started {
+    /// The sets that no start will ever load.
+    pub fn lost(&self) -> impl Iterator<Item = &SnapshotSet> {
+        let is_lost = |refused: &&RefusedSet| match refused.blame {
+            Blame::Snapshot => true,
+            Blame::SnapshotOrService => self.has_loaded,
+            Blame::Neither => false,
+        };
+        self.refused.iter().filter(is_lost).map(|refused| &refused.set)
+    }
 }
 
 /// Why the services cannot start.
@@ -135,23 +152,23 @@ impl Starting {
         self.service_count
     }
 
-    /// Begins to load what goes with `log`. [`Self::poll`] tells how it ends. Without services there is no state, so no
-    /// snapshot is loaded.
+    /// Begins to load what goes with `log`. [`Self::poll`] tells how it ends. Without services there is no state, so a
+    /// snapshot is looked at only.
     ///
     /// # Errors
     /// [`StartingError`].
     pub fn begin(&mut self, history: &History, log: &RecordingPlace) -> Result<(), StartingError> {
-        let usable =
-            |set: &SnapshotSet| (log.start_position()..=log.end_position()).contains(&set.log_position);
+        // One that a newer term began before is of a tail that was lost.
+        let is_of_this_log = |set: &SnapshotSet| {
+            let term_id = history.term_before(set.log_position);
+            term_id.is_none_or(|term_id| term_id <= set.leadership_term_id)
+        };
+        let usable = |set: &SnapshotSet| {
+            (log.start_position()..=log.end_position()).contains(&set.log_position) && is_of_this_log(set)
+        };
         let sets = history.snapshot_sets(self.service_count);
         self.candidates = sets.into_iter().filter(usable).collect();
         self.log = Some(log.clone());
-        if self.service_count == 0 {
-            // Nothing is loaded, whatever there is.
-            let set = self.candidates.pop_front();
-            self.attempt = Some(Attempt { set, state: None, answers: Vec::new() });
-            return Ok(());
-        }
         self.try_next(history)
     }
 
@@ -173,11 +190,11 @@ impl Starting {
         let Attempt { set, state, answers } = self.attempt.take().expect("it was there");
         let refused =
             answers.into_iter().flatten().zip(0..).find_map(|(answer, link)| Some((answer.err()?, link)));
-        let Some((reason, link)) = refused else { return Ok(Some(self.started(set, state))) };
+        let Some(((reason, blame), link)) = refused else { return Ok(Some(self.started(set, state))) };
         let service_id = link % self.service_count;
         let Some(set) = set else { return Err(StartingError::Service { service_id, reason }) };
         let name = format!("service {service_id}");
-        self.refuse(history, set.clone(), &name, set.services[service_id], &reason);
+        self.refuse(history, set.clone(), (&name, set.services[service_id]), &reason, blame);
         self.try_next(history)?;
         Ok(None)
     }
@@ -186,7 +203,11 @@ impl Starting {
     fn try_next(&mut self, history: &History) -> Result<(), StartingError> {
         let log = self.log.clone().expect("begun with a log");
         while let Some(set) = self.candidates.pop_front() {
-            match self.load_module(history, &set) {
+            let loaded = self.load_module(history, &set).and_then(|state| {
+                log.check_continuation(set.log_position, set.leadership_term_id)?;
+                Ok(state)
+            });
+            match loaded {
                 Ok(state) => return self.load_services(history, &log, Some(set), state),
                 Err(error) => {
                     if let LoadError::Snapshot(source) = &error
@@ -196,14 +217,17 @@ impl Starting {
                         let fault = StartingError::Configuration { log_position, source, next_step };
                         self.configuration_fault.get_or_insert(fault);
                     }
-                    let recording_id = set.consensus_module;
-                    self.refuse(history, set, "consensus module", recording_id, &error.to_string());
+                    let part = ("consensus module", set.consensus_module);
+                    self.refuse(history, set, part, &error.to_string(), error.blame());
                 }
             }
         }
         // With the log alone the same fault would show later, and less clearly.
         if let Some(fault) = self.configuration_fault.take() {
             return Err(fault);
+        }
+        if self.service_count == 0 {
+            return self.load_services(history, &log, None, None);
         }
         if log.start_position() > 0 {
             let reasons: Vec<&str> = self.refused.iter().map(|refused| refused.reason.as_str()).collect();
@@ -212,7 +236,7 @@ impl Starting {
             return Err(StartingError::NoSnapshot { start_position: log.start_position(), refused });
         }
         let state = ConsensusModuleState::new(self.service_count, self.app_version);
-        self.load_services(history, &log, None, state)
+        self.load_services(history, &log, None, Some(state))
     }
 
     fn load_services(
@@ -220,7 +244,7 @@ impl Starting {
         history: &History,
         log: &RecordingPlace,
         set: Option<SnapshotSet>,
-        state: ConsensusModuleState,
+        state: Option<ConsensusModuleState>,
     ) -> Result<(), StartingError> {
         let recorded = |link: usize, set: &SnapshotSet| {
             self.recorded(history, set, set.services[link % self.service_count], SnapshotKind::Service)
@@ -232,12 +256,12 @@ impl Starting {
             (Ok(snapshots), _) => snapshots,
             (Err(error), Some(set)) => {
                 let recording_id = set.services.first().copied().unwrap_or(set.consensus_module);
-                self.refuse(history, set, "a service", recording_id, &error.to_string());
+                self.refuse(history, set, ("a service", recording_id), &error.to_string(), error.blame());
                 return self.try_next(history);
             }
             (Err(_), None) => unreachable!("without a set there is nothing to find"),
         };
-        let time_unit = state.time_unit();
+        let time_unit = state.as_ref().and_then(ConsensusModuleState::time_unit);
         for (link, snapshot) in self.services.iter_mut().zip(snapshots) {
             let start = ServiceStart {
                 point: start_point(set.as_ref(), time_unit),
@@ -250,7 +274,7 @@ impl Starting {
             link.orders.push(order).expect("a service has answered every order before the next");
         }
         let answers = vec![None; self.services.len()];
-        self.attempt = Some(Attempt { set, state: Some(state), answers });
+        self.attempt = Some(Attempt { set, state, answers });
         Ok(())
     }
 
@@ -269,12 +293,20 @@ impl Starting {
         };
         Started {
             log_position: set.as_ref().map_or(log.start_position(), |set| set.log_position),
+            has_loaded: set.is_some(),
             modules: (0..replicas.max(1)).map(module).collect(),
             refused: std::mem::take(&mut self.refused),
         }
     }
 
-    fn refuse(&mut self, history: &History, set: SnapshotSet, whose: &str, recording_id: i64, reason: &str) {
+    fn refuse(
+        &mut self,
+        history: &History,
+        set: SnapshotSet,
+        (whose, recording_id): (&str, i64),
+        reason: &str,
+        blame: Blame,
+    ) {
         let file = history
             .snapshot_place(recording_id)
             .map_or_else(|_| String::new(), |(place, _)| format!(" ({})", place.first_file().display()));
@@ -283,16 +315,24 @@ impl Starting {
             set.log_position
         );
         tracing::warn!("{reason}");
-        self.refused.push(RefusedSet { set, reason });
+        self.refused.push(RefusedSet { set, reason, blame });
     }
 
-    fn load_module(&self, history: &History, set: &SnapshotSet) -> Result<ConsensusModuleState, LoadError> {
+    /// The module's state; `None` without services, whose node only has to know that the set is where it says.
+    fn load_module(
+        &self,
+        history: &History,
+        set: &SnapshotSet,
+    ) -> Result<Option<ConsensusModuleState>, LoadError> {
         let snapshot = self.recorded(history, set, set.consensus_module, SnapshotKind::ConsensusModule)?;
+        if self.service_count == 0 {
+            return snapshot.read_all(|_| Ok(())).map(|()| None);
+        }
         let mut loader = ModuleLoader::new(set.services.len(), self.app_version);
         snapshot.read_all(|part| loader.on_part(part))?;
         let mut state = loader.finish();
         state.set_cluster_time(set.timestamp);
-        Ok(state)
+        Ok(Some(state))
     }
 
     fn recorded(
@@ -305,7 +345,8 @@ impl Starting {
         let (place, stop_position) = history.snapshot_place(recording_id).map_err(Box::new)?;
         let expectation = SnapshotExpectation {
             kind,
-            app_version: self.app_version,
+            // Where nothing is applied any application's will do.
+            app_version: Some(self.app_version).filter(|_| self.service_count > 0),
             time_unit: None,
             log_position: Some((set.log_position, set.leadership_term_id)),
         };

@@ -109,5 +109,5 @@ pub fn fragment_assembler(bytes: &[u8]) {
 }
 
 fn expectation(kind: SnapshotKind) -> SnapshotExpectation {
-    SnapshotExpectation { kind, app_version: 1, time_unit: None, log_position: None }
+    SnapshotExpectation { kind, app_version: Some(1), time_unit: None, log_position: None }
 }

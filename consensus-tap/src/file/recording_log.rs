@@ -372,6 +372,29 @@ impl RecordingLog {
         Ok(edits)
     }
 
+    /// Takes back what rows say of the log beyond `log_position`, where a term later than theirs begins: terms and
+    /// snapshots of a tail that was lost, such as in a power cut, and that something else stands in for now.
+    pub fn plan_cut(&self, leadership_term_id: i64, log_position: i64) -> Vec<Edit> {
+        let older = self
+            .rows
+            .iter()
+            .rev()
+            .filter(|Row { entry, .. }| entry.valid && entry.leadership_term_id < leadership_term_id);
+        let cut = older.filter_map(|row| match &row.entry {
+            Entry { kind: EntryKind::Term, term_base_log_position, .. }
+                if *term_base_log_position > log_position =>
+            {
+                Some(invalidate(row))
+            }
+            Entry { kind: EntryKind::Term, log_position: end, .. } if *end > log_position => {
+                Some(end_term(row, log_position))
+            }
+            Entry { kind: EntryKind::Term, .. } => None,
+            snapshot => (snapshot.log_position > log_position).then(|| invalidate(row)),
+        });
+        cut.collect()
+    }
+
     /// Enters a snapshot row, valid. An invalid row for the same snapshot is overwritten in its place.
     /// A set is complete with its consensus module row: enter the services' rows first.
     ///

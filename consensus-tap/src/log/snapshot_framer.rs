@@ -141,7 +141,7 @@ mod tests {
             TERMS,
             SnapshotExpectation {
                 kind: SnapshotKind::Service,
-                app_version: 1,
+                app_version: Some(1),
                 time_unit: None,
                 log_position: Some((640, 2)),
             },

@@ -41,8 +41,8 @@ impl SnapshotKind {
 pub struct SnapshotExpectation {
     /// Whose it is.
     pub kind: SnapshotKind,
-    /// The application's configured version; the major part must match.
-    pub app_version: i32,
+    /// The application's configured version, whose major part must match; `None` for any.
+    pub app_version: Option<i32>,
     /// The cluster's time unit, `None` to take the snapshot's.
     pub time_unit: Option<ClusterTimeUnit>,
     /// Log position and leadership term of its row in recording.log, `None` to take the snapshot's.
@@ -218,11 +218,10 @@ fn part_of<'a>(
 }
 
 fn check_begin(marker: &SnapshotMarker, expectation: &SnapshotExpectation) -> Result<(), SnapshotFault> {
-    if Version(marker.app_version).major() != Version(expectation.app_version).major() {
-        return Err(SnapshotFault::AppVersion {
-            expected: expectation.app_version,
-            found: marker.app_version,
-        });
+    if let Some(expected) = expectation.app_version
+        && Version(marker.app_version).major() != Version(expected).major()
+    {
+        return Err(SnapshotFault::AppVersion { expected, found: marker.app_version });
     }
     if let Some(expected) = expectation.time_unit
         && expected != marker.time_unit

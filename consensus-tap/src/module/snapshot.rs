@@ -238,7 +238,7 @@ impl ModuleLoader {
 /// [`SnapshotError`].
 ///
 /// # Panics
-/// When the expectation is of a service's snapshot, or as [`ConsensusModuleState::new`].
+/// When the expectation is of a service's snapshot or of any version, or as [`ConsensusModuleState::new`].
 pub fn load_snapshot(
     recording: &[u8],
     terms: StreamTerms,
@@ -246,8 +246,9 @@ pub fn load_snapshot(
     service_count: usize,
 ) -> Result<ConsensusModuleState, SnapshotError> {
     assert!(expectation.kind == SnapshotKind::ConsensusModule);
+    let app_version = expectation.app_version.expect("the module goes on with a version");
     let mut reader = SnapshotReader::new(terms, expectation);
-    let mut loader = ModuleLoader::new(service_count, expectation.app_version);
+    let mut loader = ModuleLoader::new(service_count, app_version);
     reader.poll(recording, PollLimits::NONE, |part| loader.on_part(part))?;
     reader.finish()?;
     Ok(loader.finish())

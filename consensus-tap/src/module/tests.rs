@@ -128,7 +128,7 @@ fn recording_of(state: &ConsensusModuleState) -> Recording {
 fn load(recording: &Recording, service_count: usize) -> Result<ConsensusModuleState, SnapshotError> {
     let expectation = SnapshotExpectation {
         kind: SnapshotKind::ConsensusModule,
-        app_version: 1,
+        app_version: Some(1),
         time_unit: None,
         log_position: None,
     };

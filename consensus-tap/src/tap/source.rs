@@ -3,6 +3,7 @@
 use crate::channel::HostPort;
 use crate::codec::consensus::{BackupResponse, ClusterMember, SnapshotEntry, parse_cluster_members};
 use crate::module::SERVICE_COUNT_MAX;
+use crate::wire::FRAME_ALIGNMENT;
 
 /// What one `BackupResponse` says, checked and owned.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -131,6 +132,11 @@ impl Source {
         let at_newest = |service_id: i32| rows().find(|row| row.service_id == service_id);
         let set: Vec<SnapshotEntry> = (-1..SERVICE_COUNT_MAX as i32).map_while(at_newest).collect();
         let (member_id, position) = (self.member_id, newest.1);
+        if position < 0 || position % FRAME_ALIGNMENT as i64 != 0 {
+            return Err(format!(
+                "member {member_id} names a snapshot at {position}, where no message of a log ends"
+            ));
+        }
         match service_count {
             Some(count) if set.len() != usize::from(count) + 1 => Err(format!(
                 "member {member_id} has snapshots at {position} for another number of services than the {count} \

@@ -246,15 +246,15 @@ impl Conductor {
 
     /// Every service stands where the module does, and they run.
     fn on_started(&mut self, started: Started) {
-        let Started { log_position, modules, refused } = started;
-        tracing::info!(log_position, "services started");
-        for refused in refused {
-            self.life.record_error(&refused.reason);
+        tracing::info!(log_position = started.log_position, "services started");
+        started.refused.iter().for_each(|refused| self.life.record_error(&refused.reason));
+        for set in started.lost() {
             // Where that fails, the next start finds the same fault again.
-            if let Err(error) = self.history.invalidate_snapshot_set(&refused.set) {
+            if let Err(error) = self.history.invalidate_snapshot_set(set) {
                 tracing::warn!(%error, "could not mark a snapshot as invalid");
             }
         }
+        let Started { log_position, modules, .. } = started;
         let mut modules = modules.into_iter();
         if let (Some(module), Some(start)) = (&mut self.module, modules.next()) {
             let ModuleStart { state, log_reader, log_recording } = start;

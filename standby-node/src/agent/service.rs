@@ -19,6 +19,7 @@ use super::service_snapshots::ServiceSnapshots;
 use super::{Agent, AgentError};
 use crate::service_start::{ServiceLoaded, ServiceOrder, ServiceStart};
 use crate::status::ServiceGauges;
+use crate::store::recorded_snapshot::LoadError;
 use crate::store::recording_reader::RecordingReader;
 use crate::sys::clock;
 
@@ -107,7 +108,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
         let Ok(order) = self.links.orders.pop() else { return 0 };
         match order {
             ServiceOrder::Load(start) => {
-                let loaded = self.load(*start).map_err(|error| error.to_string());
+                let loaded = self.load(*start).map_err(|error| (error.to_string(), error.blame()));
                 // One answer for each order, and there is a slot for it.
                 let _ = self.links.loaded.push(loaded);
             }
@@ -119,7 +120,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
         1
     }
 
-    fn load(&mut self, start: ServiceStart) -> Result<(), AgentError> {
+    fn load(&mut self, start: ServiceStart) -> Result<(), LoadError> {
         let ServiceStart { point, offer_length_max, snapshot, log_reader, log_recording } = start;
         self.loaded = None;
         if std::mem::replace(&mut self.was_loaded, true) {

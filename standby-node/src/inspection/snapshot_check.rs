@@ -93,7 +93,7 @@ pub fn read_module(
     let marker = recording.first_marker()?;
     let mut loader = ModuleLoader::new(set.services.len(), marker.map_or(0, |marker| marker.app_version));
     recording
-        .reader(SnapshotKind::ConsensusModule, marker, set)
+        .reader(SnapshotKind::ConsensusModule, set)
         .read_all(|part| loader.on_part(part))
         .map_err(|source| recording.content_fault(source))?;
     Ok(loader.finish())
@@ -114,7 +114,6 @@ pub fn read_service(
 ) -> Result<ServiceContent, SnapshotFault> {
     let recording_id = set.services[service_id];
     let recording = SnapshotRecording::open(files, catalog, recording_id)?;
-    let marker = recording.first_marker()?;
     let mut content = ServiceContent {
         service_id,
         recording_id,
@@ -124,7 +123,7 @@ pub fn read_service(
         application_length: 0,
     };
     recording
-        .reader(SnapshotKind::Service, marker, set)
+        .reader(SnapshotKind::Service, set)
         .read_all(|part| {
             match part {
                 SnapshotPart::Message(SnapshotMessage::ClientSession(ClientSession {
@@ -185,14 +184,8 @@ impl SnapshotRecording {
         }
     }
 
-    /// Expects what recording.log says, and takes the application's version from the snapshot itself: which one the
-    /// node is configured with is not known here.
-    fn reader(
-        &self,
-        kind: SnapshotKind,
-        marker: Option<SnapshotMarker>,
-        set: &SnapshotSet,
-    ) -> RecordedSnapshot {
+    /// Expects what recording.log says. Which version of the application the node is configured with is not known here.
+    fn reader(&self, kind: SnapshotKind, set: &SnapshotSet) -> RecordedSnapshot {
         let terms = StreamTerms {
             initial_term_id: self.geometry.initial_term_id(),
             term_length: TermLength::new(self.geometry.term_length())
@@ -200,7 +193,7 @@ impl SnapshotRecording {
         };
         let expectation = SnapshotExpectation {
             kind,
-            app_version: marker.map_or(0, |marker| marker.app_version),
+            app_version: None,
             time_unit: None,
             log_position: Some((set.log_position, set.leadership_term_id)),
         };

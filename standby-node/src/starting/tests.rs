@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use consensus_tap::archive::Recording;
-use consensus_tap::codec::log::{LogEvent, NewLeadershipTermEvent};
+use consensus_tap::codec::log::{LogEvent, NewLeadershipTermEvent, TimerEvent};
 use consensus_tap::codec::snapshot::{SERVICE_TYPE_ID, SnapshotMark, SnapshotMarker};
 use consensus_tap::wire::FrameType;
 use consensus_tap::wire::TermLength;
@@ -22,6 +22,7 @@ use crate::store::snapshot_recording::{ReservedRecording, SnapshotRecording};
 
 const APP_VERSION: i32 = 1;
 const LOG_END: i64 = 4096;
+const TERM: i64 = 2;
 
 /// A node's history with a log up to [`LOG_END`], and a service that counts its instances.
 struct Bench {
@@ -35,12 +36,17 @@ struct Bench {
 
 impl Bench {
     fn new(log_start: i64, app_version: i32) -> Self {
+        Self::of_log(log_start, app_version, |_| TERM)
+    }
+
+    /// With a message every 64 bytes, of the leadership term that there is at its position.
+    fn of_log(log_start: i64, app_version: i32, term_at: impl Fn(i64) -> i64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let directory = NodeDirectory::open(dir.path(), 1).unwrap();
         let mut history = History::open(&directory, SyncLevel::None).unwrap();
         let mut opened = history.create_log(log_start, &source(), None).unwrap().open().unwrap();
-        for position in (log_start..LOG_END).step_by(32) {
-            opened.writer.append(position, &frame(position)).unwrap();
+        for position in (log_start..LOG_END).step_by(64) {
+            opened.writer.append(position, &frame(position, term_at(position))).unwrap();
         }
         let instances = Arc::new(AtomicUsize::new(0));
         let make: Arc<MakeService> = {
@@ -72,7 +78,7 @@ impl Bench {
         self.history.stop_recordings(&recordings).unwrap();
         self.history.reveal_recordings(&recordings).unwrap();
         let set = SnapshotSet {
-            leadership_term_id: 2,
+            leadership_term_id: TERM,
             term_base_log_position: 0,
             log_position,
             timestamp: 7,
@@ -115,7 +121,7 @@ fn service_messages(log_position: i64) -> Vec<Vec<u8>> {
         SnapshotMarker {
             type_id: SERVICE_TYPE_ID,
             log_position,
-            leadership_term_id: 2,
+            leadership_term_id: TERM,
             index: 0,
             mark: Some(mark),
             time_unit: ClusterTimeUnit::Millis,
@@ -133,7 +139,7 @@ fn service_messages(log_position: i64) -> Vec<Vec<u8>> {
 fn module_messages(log_position: i64) -> Vec<Vec<u8>> {
     let mut state = ConsensusModuleState::new(1, APP_VERSION);
     let term = LogEvent::NewLeadershipTerm(NewLeadershipTermEvent {
-        leadership_term_id: 2,
+        leadership_term_id: TERM,
         log_position: 96,
         timestamp: 0,
         term_base_log_position: 0,
@@ -168,9 +174,9 @@ fn source() -> Recording {
     }
 }
 
-fn frame(position: i64) -> [u8; 32] {
-    DataHeader {
-        frame_length: 32,
+fn frame(position: i64, leadership_term_id: i64) -> Vec<u8> {
+    let header = DataHeader {
+        frame_length: 64,
         flags: UNFRAGMENTED,
         frame_type: FrameType::Data,
         term_offset: position as i32,
@@ -178,8 +184,10 @@ fn frame(position: i64) -> [u8; 32] {
         stream_id: 100,
         term_id: 0,
         reserved_value: 0,
-    }
-    .encode()
+    };
+    let mut frame = header.encode().to_vec();
+    TimerEvent { leadership_term_id, correlation_id: position, timestamp: 0 }.encode(&mut frame);
+    frame
 }
 
 fn flip(path: &Path, needle: &[u8]) {
@@ -192,7 +200,7 @@ fn flip(path: &Path, needle: &[u8]) {
 #[test]
 fn the_newest_set_within_the_log_is_the_one_that_is_loaded() {
     let mut bench = Bench::new(0, APP_VERSION);
-    for position in [640, 960, LOG_END + 32] {
+    for position in [640, 960, LOG_END + 64] {
         bench.enter(position);
     }
     let started = bench.start().unwrap();
@@ -215,6 +223,7 @@ fn a_set_that_a_service_refuses_is_passed_over_with_a_fresh_service() {
     for word in ["position 960", "service 0", &format!("{}-0.rec", newest.services[0]), "ballast"] {
         assert!(refused.reason.contains(word), "no `{word}` in {}", refused.reason);
     }
+    assert_eq!(started.lost().collect::<Vec<_>>(), [&newest], "for the service has loaded another");
     bench.history.invalidate_snapshot_set(&newest).unwrap();
     assert_eq!(bench.history.latest_snapshot_set(1).map(|set| set.log_position), Some(640));
 }
@@ -233,6 +242,59 @@ fn a_damaged_module_snapshot_or_a_missing_file_is_passed_over() {
     let refused: Vec<i64> = started.refused.iter().map(|refused| refused.set.log_position).collect();
     assert_eq!(refused, [1280, 960]);
     assert!(started.refused[1].reason.contains("consensus module"), "{}", started.refused[1].reason);
+}
+
+#[test]
+fn a_service_that_loads_none_of_them_leaves_all_as_they_are() {
+    let mut bench = Bench::new(0, APP_VERSION);
+    for position in [640, 960] {
+        let set = bench.enter(position);
+        flip(&bench.segment(set.services[0]), &0xcbf2_9ce4_8422_2325_u64.to_le_bytes());
+    }
+    let started = bench.start().unwrap();
+    assert_eq!((started.log_position, started.refused.len()), (0, 2));
+    assert_eq!(started.lost().count(), 0, "it may be another binary that loads them");
+}
+
+#[test]
+fn a_set_of_a_tail_that_was_lost_is_passed_over() {
+    // The term that came in its place is not entered yet: messages are all that tells of it.
+    let mut bench = Bench::of_log(0, APP_VERSION, |position| if position < 704 { TERM } else { 12 });
+    bench.enter(640);
+    bench.enter(960);
+    let started = bench.start().unwrap();
+    assert_eq!((started.log_position, started.refused.len()), (640, 1));
+    let reason = &started.refused[0].reason;
+    assert!(reason.contains("position 960") && reason.contains("leadership term 12"), "{reason}");
+    assert_eq!(started.lost().count(), 0);
+
+    let mut bench = Bench::new(0, APP_VERSION);
+    bench.enter(640);
+    bench.enter(960);
+    let log_recording_id = bench.log.recording_id();
+    bench.history.begin_leadership_term(log_recording_id, TERM, 0, 7).unwrap();
+    bench.history.begin_leadership_term(log_recording_id, 12, 704, 7).unwrap();
+    let positions =
+        |history: &History| history.snapshot_sets(1).iter().map(|set| set.log_position).collect::<Vec<_>>();
+    assert_eq!(positions(&bench.history), [640], "it counts no more once the term is entered");
+    assert_eq!(bench.start().unwrap().log_position, 640);
+}
+
+#[test]
+fn a_node_without_services_begins_where_a_snapshot_says_itself_that_it_is() {
+    for log_position in [992, 1000] {
+        // Any application's version will do.
+        let mut bench = Bench::new(0, 2 << 16);
+        bench.enter(640);
+        // As any application's, whose services nobody here knows.
+        let wrong = SnapshotSet { log_position, services: Vec::new(), ..bench.enter(960) };
+        bench.history.enter_snapshot_set(&wrong).unwrap();
+        bench.starting = Starting::new(2 << 16, 0, Vec::new());
+        bench.agents.clear();
+        let started = bench.start().unwrap();
+        assert_eq!(started.log_position, 960);
+        assert_eq!(started.lost().collect::<Vec<_>>(), [&wrong]);
+    }
 }
 
 #[test]

@@ -235,14 +235,27 @@ impl History {
         term_base_log_position: i64,
         timestamp: i64,
     ) -> Result<(), HistoryError> {
-        self.recording_log.ensure_coherent(
-            recording_id,
-            leadership_term_id,
-            term_base_log_position,
-            None,
-            timestamp,
-        )?;
+        self.enter_term(recording_id, leadership_term_id, term_base_log_position, timestamp)?;
         Ok(self.recording_log.sync(SyncLevel::All)?)
+    }
+
+    fn enter_term(
+        &mut self,
+        recording_id: i64,
+        leadership_term_id: i64,
+        base: i64,
+        timestamp: i64,
+    ) -> Result<(), HistoryError> {
+        let rows = self.recording_log.cut(leadership_term_id, base)?;
+        if rows > 0 {
+            tracing::warn!(
+                leadership_term_id,
+                log_position = base,
+                rows,
+                "what recording.log said of the log beyond this term's begin counts no more: that was lost"
+            );
+        }
+        Ok(self.recording_log.ensure_coherent(recording_id, leadership_term_id, base, None, timestamp)?)
     }
 
     /// The newest term of the log.
@@ -275,13 +288,8 @@ impl History {
         recording_id: i64,
         event: &NewLeadershipTermEvent,
     ) -> Result<(), HistoryError> {
-        self.recording_log.ensure_coherent(
-            recording_id,
-            event.leadership_term_id,
-            event.term_base_log_position,
-            None,
-            event.timestamp,
-        )?;
+        let NewLeadershipTermEvent { leadership_term_id, term_base_log_position, timestamp, .. } = *event;
+        self.enter_term(recording_id, leadership_term_id, term_base_log_position, timestamp)?;
         Ok(self.recording_log.sync(self.level)?)
     }
 

@@ -2,7 +2,7 @@
 
 use consensus_tap::codec::snapshot::SnapshotMessage;
 use consensus_tap::log::{
-    PollLimits, SnapshotError, SnapshotExpectation, SnapshotFault, SnapshotPart, SnapshotReader,
+    LogError, PollLimits, SnapshotError, SnapshotExpectation, SnapshotFault, SnapshotPart, SnapshotReader,
 };
 use consensus_tap::wire::StreamTerms;
 use service_api::host::{Egress, ServiceDriver};
@@ -47,6 +47,31 @@ pub enum LoadError {
     /// The service refuses it.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// The log is not the one that it is of.
+    #[error("the log does not go on from there: {0}")]
+    Log(#[from] LogError),
+}
+
+/// Whose fault it is that a snapshot cannot be loaded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Blame {
+    /// Its own: it never will be.
+    Snapshot,
+    /// Its own or the service's, which a snapshot that is loaded decides.
+    SnapshotOrService,
+    /// The machine's, or the log's: another start may load it.
+    Neither,
+}
+
+impl LoadError {
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::History(_) | Self::Checksum(_) | Self::Snapshot(_) => Blame::Snapshot,
+            Self::Service(_) => Blame::SnapshotOrService,
+            Self::Segment(_) | Self::Log(_) => Blame::Neither,
+        }
+    }
 }
 
 impl RecordedSnapshot {

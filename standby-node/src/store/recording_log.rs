@@ -96,6 +96,19 @@ impl RecordingLogFile {
         self.carry_out(plan)
     }
 
+    /// Takes back what is beyond a later term's base, see [`RecordingLog::plan_cut`]. Returns how many rows that were.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn cut(&mut self, leadership_term_id: i64, log_position: i64) -> Result<usize, StoreError> {
+        let edits = self.log.plan_cut(leadership_term_id, log_position);
+        let count = edits.len();
+        if count > 0 {
+            self.carry_out(Ok(edits))?;
+        }
+        Ok(count)
+    }
+
     /// Enters one snapshot row, see [`RecordingLog::plan_append_snapshot`].
     ///
     /// # Errors

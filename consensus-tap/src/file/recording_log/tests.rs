@@ -126,6 +126,42 @@ fn filling_in_goes_on_after_a_crash_in_its_middle() {
 }
 
 #[test]
+fn what_lies_beyond_the_base_of_a_later_term_counts_no_more() {
+    let mut log = RecordingLog::default();
+    for (term, base) in [(0, 0), (1, 640), (2, 6400)] {
+        log = with_term(log, term, base);
+    }
+    for (term, base, position) in [(0, 0, 640), (1, 640, 3200), (1, 640, 3232), (2, 6400, 9600)] {
+        for service_id in [0, CONSENSUS_MODULE_ID] {
+            let entry = Entry {
+                recording_id: position + i64::from(service_id) + 1,
+                leadership_term_id: term,
+                term_base_log_position: base,
+                log_position: position,
+                timestamp: 5,
+                service_id,
+                kind: EntryKind::Snapshot,
+                valid: true,
+            };
+            let edits = log.plan_append_snapshot(&entry).unwrap();
+            log = with(log, edits);
+        }
+    }
+    assert_eq!(log.plan_cut(2, 6400), [], "what a term begins behind is left alone");
+    let edits = log.plan_cut(12, 3200);
+    let log = with(log, edits);
+    assert_eq!(terms(&log), [(0, 0, 640), (1, 640, 3200), (2, 6400, NULL_POSITION)]);
+    assert!(log.find_term(2).is_none(), "its row is invalid");
+    let positions: Vec<i64> = log.snapshot_sets(1).iter().map(|set| set.log_position).collect();
+    assert_eq!(positions, [3200, 640]);
+    assert_eq!(log.plan_cut(12, 3200), [], "it may be repeated");
+    let edits = log.plan_coherent(7, 12, 3200, None, 9).unwrap();
+    let log = with(log, edits);
+    assert_eq!(terms(&log).last(), Some(&(12, 3200, NULL_POSITION)));
+    assert_eq!(log.find_term(2).map(|row| row.entry.log_position), Some(3200), "a term that was skipped");
+}
+
+#[test]
 fn a_log_that_contradicts_the_new_term_is_a_fork_and_is_left_alone() {
     let log = with_term(with_term(RecordingLog::default(), 0, 0), 1, 640);
     let edits = log.plan_commit_log_position(1, 960).unwrap();

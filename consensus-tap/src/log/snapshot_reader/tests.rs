@@ -45,7 +45,7 @@ fn service_snapshot() -> Recording {
 }
 
 fn expectation(kind: SnapshotKind) -> SnapshotExpectation {
-    SnapshotExpectation { kind, app_version: 1 << 16, time_unit: None, log_position: Some((4096, 2)) }
+    SnapshotExpectation { kind, app_version: Some(1 << 16), time_unit: None, log_position: Some((4096, 2)) }
 }
 
 fn load(recording: &Recording, expectation: SnapshotExpectation) -> Result<Vec<String>, SnapshotError> {
@@ -156,13 +156,14 @@ fn the_major_version_the_unit_and_the_place_must_match() {
     let right = expectation(SnapshotKind::Service);
     let fault = |expectation| load(&recording, expectation).unwrap_err().fault;
 
-    let error = fault(SnapshotExpectation { app_version: 2 << 16, ..right });
+    let error = fault(SnapshotExpectation { app_version: Some(2 << 16), ..right });
     assert_eq!(error.to_string(), "the snapshot is of application version 1.0.5, incompatible with 2.0.0");
     let error = fault(SnapshotExpectation { time_unit: Some(ClusterTimeUnit::Nanos), ..right });
     assert_eq!(error.to_string(), "the snapshot counts time in Millis, the cluster in Nanos");
     let error = fault(SnapshotExpectation { log_position: Some((4096, 3)), ..right });
     assert!(matches!(error, SnapshotFault::WrongPlace { .. }), "{error}");
     assert!(load(&recording, SnapshotExpectation { log_position: None, ..right }).is_ok());
+    assert!(load(&recording, SnapshotExpectation { app_version: None, ..right }).is_ok());
 }
 
 #[test]

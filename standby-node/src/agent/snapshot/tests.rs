@@ -96,7 +96,7 @@ fn read(dir: &Path, history: &mut History, written: WrittenRecording) -> Vec<Vec
     assert!(place.first_file().starts_with(dir));
     let expectation = SnapshotExpectation {
         kind: SnapshotKind::Service,
-        app_version: 1,
+        app_version: Some(1),
         time_unit: None,
         log_position: Some((640, 2)),
     };

@@ -1,11 +1,13 @@
 //! Where a recording lies.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use consensus_tap::file::segment::RecordingGeometry;
-use consensus_tap::log::{LogStart, MidMessage};
-use consensus_tap::wire::{StreamTerms, TermLength};
+use consensus_tap::log::{FrameFault, LogError, LogFault, LogReader, LogStart, MidMessage, PollLimits};
+use consensus_tap::wire::{FRAME_ALIGNMENT, Reject, StreamTerms, TermLength};
 
+use crate::store::recorded_snapshot::LoadError;
 use crate::store::recording_reader::RecordingReader;
 use crate::store::segment_views::{ReadAhead, SegmentViews};
 use crate::store::sync_watch::SyncWatch;
@@ -65,6 +67,35 @@ impl RecordingPlace {
         let terms = self.terms();
         let start = LogStart { terms, position, leadership_term_id, mid_message: MidMessage::Reject };
         tail::whole_up_to(&self.directory, &self.geometry, start, self.published.position(), tail_end)
+    }
+
+    /// Looks whether a log goes on at `position` as after a snapshot in `leadership_term_id`: its next message, if there
+    /// is one, begins there and is of that term, or begins the next one.
+    ///
+    /// # Errors
+    /// [`LoadError::Log`] where it does not, [`LoadError::Segment`] where it cannot be read.
+    pub fn check_continuation(&self, position: i64, leadership_term_id: i64) -> Result<(), LoadError> {
+        let fault = LogFault::Frame(FrameFault::Malformed(Reject::Unaligned));
+        if position % FRAME_ALIGNMENT as i64 != 0 {
+            return Err(LogError { position, fault }.into());
+        }
+        let mut log = LogReader::new(LogStart {
+            terms: self.terms(),
+            position,
+            leadership_term_id: Some(leadership_term_id),
+            mid_message: MidMessage::Reject,
+        });
+        let mut recording = self.reader();
+        let end = self.end_position();
+        let mut is_read = false;
+        while !is_read && log.position() < end {
+            let frames = recording.frames(log.position(), end)?;
+            log.poll(frames, PollLimits::NONE, |_, _| {
+                is_read = true;
+                ControlFlow::Break(())
+            })?;
+        }
+        Ok(())
     }
 
     /// The file that the recording begins in.
