@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use consensus_tap::file::recording_log::SnapshotSet;
 use consensus_tap::file::retention::{Pins, Purge, RetentionPolicy, plan_purge};
 use consensus_tap::file::segment::RecordingGeometry;
 use consensus_tap::tap::OVERLAP_LENGTH;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use crate::inspection::recording_check::{Depth, RecordingCheck, RecordingFault, check_recording};
 use crate::inspection::{InspectionError, NodeFiles};
 use crate::store::catalog::Catalog;
-use crate::store::purge::{Deletions, carry_out, delete, leftovers, planned_deletions};
+use crate::store::purge::{Deletions, carry_out, delete, leftovers, planned_deletions, recordings_of};
 use crate::store::recording_log::RecordingLogFile;
 use crate::store::repair::{cut_off_last_frame, make_next_segment};
 use crate::store::segment::SegmentError;
@@ -76,7 +77,8 @@ impl PurgeReport {
     ) -> Result<Self, PurgeError> {
         let planned = Planned::new(files, policy, services)?;
         let mut deletions = planned_deletions(&files.archive(), &planned.log, &planned.purge)?;
-        deletions.add(leftovers(&files.archive(), &files.catalog()?.records, true)?);
+        let (recording_log, _) = files.recording_log()?;
+        deletions.add(leftovers(&files.archive(), &files.catalog()?.records, Some(&recording_log))?);
         Ok(planned.report(true, deletions))
     }
 
@@ -93,7 +95,7 @@ impl PurgeReport {
         let archive = files.archive();
         let mut catalog = Catalog::open_or_create(&files.catalog_path(), SyncLevel::None)?;
         let mut recording_log = RecordingLogFile::open_or_create(&files.recording_log_path())?;
-        let left = leftovers(&archive, catalog.records(), true)?;
+        let left = leftovers(&archive, catalog.records(), Some(recording_log.log()))?;
         delete(&archive, &left)?;
         let mut deletions =
             carry_out(&archive, &mut catalog, &mut recording_log, &planned.log, &planned.purge)?;
@@ -153,9 +155,13 @@ impl Planned {
         // As a running node decides: only what a power cut would leave counts, and what a source compares with stays.
         let durable = files.durable_mark()?.filter(|mark| mark.recording_id == recording_id);
         let end = durable.map_or(end, |mark| mark.position.clamp(log.start_position(), end));
-        // A set that the log does not reach is none to start from, so it protects nothing.
-        let sets: Vec<_> =
-            files.snapshot_sets(services)?.into_iter().filter(|set| set.log_position <= end).collect();
+        // A set that the log does not reach, or whose recordings are not in use, is none to start from: it makes no older
+        // one unwanted.
+        let is_there = |set: &SnapshotSet| {
+            set.log_position <= end
+                && recordings_of(set).all(|recording_id| catalog.find(recording_id).is_some())
+        };
+        let sets: Vec<_> = files.snapshot_sets(services)?.into_iter().filter(is_there).collect();
         let announced = StandbySnapshots::read(&StandbySnapshots::path_in(&files.cluster()))?;
         let pins = Pins {
             set_positions: announced.referred_positions(),

@@ -4,8 +4,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use consensus_tap::file::catalog::{Catalog, RecordState, field};
 use serde_json::Value;
 use standby_node::store::directory::NodeDirectory;
 use standby_node::store::durability::DurabilityFile;
@@ -256,6 +258,42 @@ fn a_purge_keeps_what_a_member_was_told_of() {
     assert_eq!(announced("taken", &at), Some(0));
     assert_eq!(announced("unknown", "null"), Some(0), "nobody can tell whether the member refers to it");
     assert_eq!(announced("refused", &at), Some(0), "it was taken before");
+}
+
+/// Gives a recording another state, as `ArchiveTool` does.
+fn mark_recording(dir: &Path, recording_id: i64, state: RecordState) {
+    let path = dir.join("archive/archive.catalog");
+    let catalog = Catalog::parse(&fs::read(&path).expect("a catalog")).expect("records");
+    let record = catalog.records.iter().find(|record| record.descriptor.recording_id == recording_id);
+    let offset = record.expect("a record").offset + field::STATE;
+    let file = fs::File::options().write(true).open(&path).expect("the catalog");
+    file.write_all_at(&(state as i32).to_le_bytes(), offset).expect("written");
+}
+
+#[test]
+fn a_set_whose_recording_is_not_in_use_makes_no_other_unwanted_and_keeps_its_files_where_it_is_invalid() {
+    let newest_to_keep = ["archive", "purge", "--keep-snapshots", "1"];
+    for state in [RecordState::Deleted, RecordState::Invalid] {
+        let (_temp, made) = made(SEGMENT * 6, Ending::Clean);
+        let [sound, broken] = &made.sets[..] else { panic!("two sets") };
+        mark_recording(&made.dir, broken.services[0], state);
+        let (_, plan) = report(&[&newest_to_keep[..], &["--dry-run"]].concat(), &made.dir);
+        let done = verb_on(&newest_to_keep, &made.dir, &["--json"]);
+        let done: Value = serde_json::from_str(&done.stdout).expect("JSON");
+        assert_eq!(done["files"], plan["files"]);
+        assert_eq!(done["snapshot_positions"].as_array().map(Vec::len), Some(0), "{state:?}: {done}");
+        assert_eq!(done["kept_snapshot_positions"], serde_json::json!([sound.log_position]));
+        assert_eq!(done["new_log_start_position"], sound.log_position - sound.log_position % SEGMENT);
+        let is_there = made.dir.join(format!("archive/{}-0.rec", broken.services[0])).exists();
+        assert_eq!(is_there, state == RecordState::Invalid, "{state:?}");
+    }
+
+    // `mark-valid` brings the set back, with all that belongs to it.
+    let (_temp, made) = made(SEGMENT * 6, Ending::Clean);
+    mark_recording(&made.dir, made.sets[1].services[0], RecordState::Invalid);
+    assert_eq!(verb_on(&newest_to_keep, &made.dir, &[]).code, Some(0));
+    mark_recording(&made.dir, made.sets[1].services[0], RecordState::Valid);
+    assert_eq!(report(&["snapshot", "verify", "--all"], &made.dir).1["faulty_count"], 0);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! Order of writes: what goes is first disowned on the disk (a row of recording.log, a record of the catalog), then
 //! deleted. A crash in between leaves files that nobody finds; the next purge deletes them ([`leftovers`]).
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use consensus_tap::file::catalog::{Record, RecordState};
-use consensus_tap::file::recording_log::SnapshotSet;
+use consensus_tap::file::recording_log::{RecordingLog, SnapshotSet};
 use consensus_tap::file::retention::Purge;
 use consensus_tap::file::segment::{RecordingGeometry, SegmentName};
 
@@ -49,12 +50,19 @@ pub fn planned_deletions(
     })
 }
 
-/// Segment files that no recording in use has: below the start of one, or of one that is deleted. With `and_hidden`
-/// also of recordings that were never completed; only where no node runs are these certain to stay so.
+/// Segment files that no recording in use has: below the start of one, or of one that is deleted. With a recording log
+/// also of recordings that were never completed, which none of its rows names: one that is named was marked as invalid by
+/// an operator, who may take that back. Only where no node runs are these certain to stay so.
 ///
 /// # Errors
 /// [`StoreError::Io`].
-pub fn leftovers(archive: &Path, records: &[Record], and_hidden: bool) -> Result<Deletions, StoreError> {
+pub fn leftovers(
+    archive: &Path,
+    records: &[Record],
+    and_hidden: Option<&RecordingLog>,
+) -> Result<Deletions, StoreError> {
+    let named: Option<HashSet<i64>> =
+        and_hidden.map(|log| log.rows().iter().map(|row| row.entry.recording_id).collect());
     select(archive, |name| {
         let Ok(at) =
             records.binary_search_by_key(&name.recording_id, |record| record.descriptor.recording_id)
@@ -64,7 +72,7 @@ pub fn leftovers(archive: &Path, records: &[Record], and_hidden: bool) -> Result
         };
         match records[at].state {
             RecordState::Deleted => true,
-            RecordState::Invalid => and_hidden,
+            RecordState::Invalid => named.as_ref().is_some_and(|named| !named.contains(&name.recording_id)),
             RecordState::Valid => records[at]
                 .descriptor
                 .geometry()
@@ -91,7 +99,7 @@ impl UnnamedFiles {
     /// # Errors
     /// [`StoreError::Io`] at the first that cannot be deleted.
     pub fn delete(&self) -> Result<Deletions, StoreError> {
-        let deletions = leftovers(&self.archive, &self.records, false)?;
+        let deletions = leftovers(&self.archive, &self.records, None)?;
         if !deletions.files.is_empty() {
             delete(&self.archive, &deletions)?;
         }
@@ -143,7 +151,7 @@ pub fn delete(archive: &Path, deletions: &Deletions) -> Result<(), StoreError> {
 }
 
 /// The recordings of a set, the consensus module's last.
-pub(super) fn recordings_of(set: &SnapshotSet) -> impl Iterator<Item = i64> {
+pub(crate) fn recordings_of(set: &SnapshotSet) -> impl Iterator<Item = i64> {
     set.services.iter().copied().chain([set.consensus_module])
 }
 
