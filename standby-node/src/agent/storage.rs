@@ -155,8 +155,18 @@ pub enum StorageReply {
     },
     /// The hook has ended: in order, or not, in words.
     Fenced(Result<(), String>),
-    /// A step of a purge is done, with what it deleted; or why not, in words.
-    Purged(Result<Deletions, String>),
+    /// A step of a purge is done, with what it deleted; or why not.
+    Purged(Result<Deletions, PurgeFailure>),
+}
+
+/// Why a step of a purge is not done, in words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PurgeFailure {
+    /// What disowns files may not be on the disk. The system takes pages whose sync failed for clean, so that a sync
+    /// that succeeds later proves nothing about them.
+    NotOnDisk(String),
+    /// Files that nothing names are still there.
+    NotDeleted(String),
 }
 
 /// The storage agent.
@@ -225,12 +235,7 @@ impl Storage {
                 self.reply(StorageReply::SnapshotOpened { index, row, opened });
             }
             StorageJob::SyncSnapshots(syncers) => self.snapshots.push_back(syncers),
-            StorageJob::Purge { changed, files } => {
-                let synced = changed.map_or(Ok(()), |file| file.sync());
-                let deleted =
-                    synced.and_then(|()| files.map_or_else(|| Ok(Deletions::default()), |f| f.delete()));
-                self.reply(StorageReply::Purged(deleted.map_err(|error| error.to_string())));
-            }
+            StorageJob::Purge { changed, files } => self.reply(StorageReply::Purged(purge(changed, files))),
         }
     }
 
@@ -304,6 +309,15 @@ impl Storage {
     }
 }
 
+/// One step of a purge: nothing is deleted that the disk may still name.
+fn purge(changed: Option<ControlFileSync>, files: Option<UnnamedFiles>) -> Result<Deletions, PurgeFailure> {
+    if let Some(file) = changed {
+        file.sync().map_err(|error| PurgeFailure::NotOnDisk(error.to_string()))?;
+    }
+    let deleted = files.map_or_else(|| Ok(Deletions::default()), |files| files.delete());
+    deleted.map_err(|error| PurgeFailure::NotDeleted(error.to_string()))
+}
+
 impl Agent for Storage {
     fn name(&self) -> &str {
         "storage"
@@ -327,9 +341,52 @@ impl Agent for Storage {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use consensus_tap::wire::TermLength;
     use rtrb::RingBuffer;
 
     use super::*;
+    use crate::store::SyncLevel;
+    use crate::store::directory::NodeDirectory;
+    use crate::store::history::History;
+    use crate::store::snapshot_recording::SnapshotRecording;
+    use crate::sys::disk::{self, Operation, Watcher};
+
+    /// A disk on which no sync succeeds.
+    struct NoSync;
+
+    impl Watcher for NoSync {
+        fn before(&mut self, operation: &Operation<'_>) -> io::Result<()> {
+            match operation {
+                Operation::Sync { .. } => Err(io::Error::other("the disk is gone")),
+                _ => Ok(()),
+            }
+        }
+
+        fn after(&mut self, _: &Operation<'_>) {}
+    }
+
+    #[test]
+    fn a_purge_whose_sync_fails_deletes_nothing_and_says_which_step_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = NodeDirectory::open(dir.path(), 1).unwrap();
+        let mut history = History::open(&directory, SyncLevel::None).unwrap();
+        let place = history.reserve_snapshots(0, TermLength::MIN).unwrap().remove(0);
+        drop(SnapshotRecording::create(&place).unwrap());
+        history.withdraw_snapshots(None, &[place.recording_id()]);
+        let segment = dir.path().join(format!("archive/{}-0.rec", place.recording_id()));
+        let mut step = || purge(Some(history.stop_recordings(&[]).unwrap()), Some(history.unnamed_files()));
+
+        let watching = disk::watch(Box::new(NoSync));
+        let failed = step();
+        assert!(
+            matches!(&failed, Err(PurgeFailure::NotOnDisk(reason)) if reason.contains("the disk is gone"))
+        );
+        drop(watching);
+        assert!(segment.exists());
+        assert_eq!(step().unwrap().files, [segment]);
+    }
 
     #[test]
     fn a_reply_that_finds_no_room_is_given_later_and_in_order() {

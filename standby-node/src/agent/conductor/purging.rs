@@ -5,13 +5,15 @@
 //!        -> receiver looks below the log's new start no more
 //!        -> rows of recording.log, on the disk -> catalog, on the disk -> files
 //! ```
-//! Whatever fails is said and tried again after a minute. Each step leaves the directory as one that a node, or a Java
-//! archive, starts from.
+//! Whatever fails is said. A deletion is tried again after a minute; what disowns files and may not be on the disk ends
+//! it, for only a start writes these files anew. Each step leaves the directory as one that a node, or a Java archive,
+//! starts from.
 
 use consensus_tap::file::retention::{Pins, RetentionPolicy};
 use consensus_tap::tap::OVERLAP_LENGTH;
 
 use super::{ArchiveCommand, Conductor, LeadCommand, ReceiverCommand, StorageJob};
+use crate::agent::storage::PurgeFailure;
 use crate::store::ControlFileSync;
 use crate::store::counters::Counter;
 use crate::store::history::{Going, HistoryError, RecordingPlace};
@@ -125,8 +127,8 @@ impl Retention {
         self.is_due = true;
     }
 
-    /// Following has ended for good: what is here stays as it is, for whoever looks for the cause. A purge that has
-    /// begun to change files comes to its end.
+    /// Nothing more is purged: following has ended for good, and what is here stays as it is for whoever looks for the
+    /// cause; or the disk failed. A purge that has begun to change files comes to its end.
     pub(super) fn halt(&mut self) {
         self.is_halted = true;
     }
@@ -141,6 +143,27 @@ impl Retention {
         }
     }
 
+    fn may_begin(&self, now_ns: u64) -> bool {
+        !self.is_halted && self.is_due && now_ns >= self.due_ns && matches!(self.phase, Phase::Idle)
+    }
+
+    /// A step failed. Returns what there is to say.
+    fn on_failed(&mut self, failure: &PurgeFailure, now_ns: u64) -> String {
+        self.retry_later(now_ns, RETRY_INTERVAL_NS);
+        let (reason, next) = match failure {
+            PurgeFailure::NotOnDisk(reason) => {
+                // A retry would find nothing left to disown, and delete files that the disk may still name.
+                self.halt();
+                (
+                    reason,
+                    "nothing more is purged until the node is started again, which writes its files anew",
+                )
+            }
+            PurgeFailure::NotDeleted(reason) => (reason, "it is tried again in a minute"),
+        };
+        format!("the archive is not purged: {reason}; {next}")
+    }
+
     fn retry_later(&mut self, now_ns: u64, after_ns: u64) {
         self.phase = Phase::Idle;
         self.is_due = true;
@@ -151,9 +174,8 @@ impl Retention {
 impl Conductor {
     /// Begins a purge when one is due.
     pub(super) fn purge(&mut self) -> usize {
-        let Retention { policy, is_due, due_ns, is_halted, phase, .. } = &self.retention;
-        let (Some(policy), Some(log)) = (*policy, &self.log) else { return 0 };
-        if *is_halted || !is_due || self.now_ns < *due_ns || !matches!(phase, Phase::Idle) {
+        let (Some(policy), Some(log)) = (self.retention.policy, &self.log) else { return 0 };
+        if !self.retention.may_begin(self.now_ns) {
             return 0;
         }
         let durable_position = self.retention.durable_position.get_volatile();
@@ -253,11 +275,11 @@ impl Conductor {
         self.purge_step(withdrawn, None);
     }
 
-    /// A step is done, or why not, in words.
-    pub(super) fn on_purged(&mut self, purged: Result<Deletions, String>) {
+    /// A step is done, or why not.
+    pub(super) fn on_purged(&mut self, purged: Result<Deletions, PurgeFailure>) {
         let deletions = match purged {
             Ok(deletions) => deletions,
-            Err(reason) => return self.purge_failed(&reason),
+            Err(failure) => return self.purge_failed(&failure),
         };
         match std::mem::replace(&mut self.retention.phase, Phase::Idle) {
             Phase::Withdrawing(going) => {
@@ -290,24 +312,25 @@ impl Conductor {
     ) {
         match changed {
             Ok(changed) => self.rings.jobs.push(StorageJob::Purge { changed, files }),
-            Err(error) => self.purge_failed(&error.to_string()),
+            Err(error) => self.purge_failed(&PurgeFailure::NotOnDisk(error.to_string())),
         }
     }
 
-    fn purge_failed(&mut self, reason: &str) {
-        let text = format!("the archive is not purged: {reason}; it is tried again in a minute");
+    fn purge_failed(&mut self, failure: &PurgeFailure) {
+        let text = self.retention.on_failed(failure, self.now_ns);
         tracing::error!("{text}");
         self.life.record_error(&text);
-        self.retention.retry_later(self.now_ns, RETRY_INTERVAL_NS);
         self.serve_recordings();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use consensus_tap::file::recording_log::SnapshotSet;
     use consensus_tap::file::retention::Purge;
+
+    use super::*;
+    use crate::store::cnc::{CncFile, CncSettings};
 
     const LOG: i64 = 0;
 
@@ -357,6 +380,23 @@ mod tests {
         assert_eq!(question.pins, Pins::default());
         let now = question.limit(Going { recording_ids: vec![1, 2, 9], ..going(&[set(64, 2)], 65_536) });
         assert_eq!(now.recording_ids, [1, 2]);
+    }
+
+    #[test]
+    fn a_deletion_that_failed_is_tried_again_and_what_may_not_be_on_the_disk_ends_the_purging() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_cnc, counters) =
+            CncFile::create(&dir.path().join("aeron"), &CncSettings::default(), 1).unwrap();
+        let mut retention = Retention::new(None, counters.system_counter(0));
+        retention.start(0, false);
+        assert!(retention.may_begin(0));
+        let text = retention.on_failed(&PurgeFailure::NotDeleted("no".into()), 1);
+        assert!(text.ends_with("no; it is tried again in a minute"), "{text}");
+        assert!(!retention.may_begin(RETRY_INTERVAL_NS) && retention.may_begin(RETRY_INTERVAL_NS + 1));
+        let text = retention.on_failed(&PurgeFailure::NotOnDisk("no".into()), 1);
+        assert!(text.contains("no; nothing more is purged until the node is started again"), "{text}");
+        retention.on_history_changed();
+        assert!(!retention.may_begin(u64::MAX));
     }
 
     #[test]
