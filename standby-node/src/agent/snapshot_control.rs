@@ -84,6 +84,8 @@ struct Publication {
     set: SnapshotSet,
     recordings: Vec<WrittenRecording>,
     done: Step,
+    /// One of our own at this position was not needed, for this one is on its way: its end is the answer.
+    is_awaited: bool,
 }
 
 #[derive(Debug)]
@@ -153,8 +155,7 @@ impl SnapshotControl {
 
     /// Whether a set that was fetched is yet to count.
     pub fn is_publishing_fetched(&self) -> bool {
-        let all = self.publication.iter().chain(&self.next);
-        all.into_iter().any(|publication| matches!(publication.origin, Origin::Fetched))
+        self.publications().any(|publication| matches!(publication.origin, Origin::Fetched))
     }
 
     /// Makes a set count that was fetched from a member and is on the disk. `rows` are that member's own, in the order of
@@ -180,7 +181,7 @@ impl SnapshotControl {
             consensus_module: recording_ids.next().expect("there is a row"),
             services: recording_ids.collect(),
         };
-        self.next.push_back(Publication { origin: Origin::Fetched, set, recordings, done: Step::Recordings });
+        self.next.push_back(Publication::new(Origin::Fetched, set, recordings));
         self.begin_next(history);
     }
 
@@ -256,11 +257,7 @@ impl SnapshotControl {
                 history.withdraw_snapshots(None, &recording_ids);
                 match reason {
                     Some(reason) => self.give_up(log_position, &reason),
-                    // A set at this very position counts already.
-                    None => {
-                        self.schedule.on_taken(log_position, self.now_ns);
-                        self.resolve(log_position, true);
-                    }
+                    None => self.on_not_needed(log_position, history),
                 }
             }
             SnapshotNews::Synced => self.step(history),
@@ -269,13 +266,35 @@ impl SnapshotControl {
     }
 
     fn place(&self, log_position: i64, history: &mut History) -> SnapshotOrder {
-        let is_there = |set: &SnapshotSet| set.log_position == log_position;
-        if history.snapshot_sets(self.service_count).iter().any(is_there) {
+        let is_at = |publication: &Publication| publication.set.log_position == log_position;
+        if self.counts(log_position, history) || self.publications().any(is_at) {
             return SnapshotOrder::NotNeeded;
         }
         match history.reserve_snapshots(self.service_count, self.term_length) {
             Ok(places) => SnapshotOrder::Reserved(places),
             Err(error) => SnapshotOrder::Refused { reason: error.to_string() },
+        }
+    }
+
+    /// Sets on their way to count.
+    fn publications(&self) -> impl Iterator<Item = &Publication> {
+        self.publication.iter().chain(&self.next)
+    }
+
+    /// Whether recording.log has a set at `log_position`.
+    fn counts(&self, log_position: i64, history: &History) -> bool {
+        history.snapshot_sets(self.service_count).iter().any(|set| set.log_position == log_position)
+    }
+
+    /// A set was not wanted, for there was one at its position: that counts, is on its way to, or has failed since.
+    fn on_not_needed(&mut self, log_position: i64, history: &History) {
+        let mut publications = self.publication.iter_mut().chain(&mut self.next);
+        if let Some(awaited) = publications.find(|publication| publication.set.log_position == log_position) {
+            awaited.is_awaited = true;
+        } else if self.counts(log_position, history) {
+            self.on_taken(log_position);
+        } else {
+            self.resolve(log_position, false);
         }
     }
 
@@ -290,20 +309,16 @@ impl SnapshotControl {
             let reason = format!("recording.log has no row of leadership term {leadership_term_id}");
             return self.give_up(point.log_position, &reason);
         };
-        let publication = Publication {
-            set: SnapshotSet {
-                leadership_term_id,
-                term_base_log_position,
-                log_position: point.log_position,
-                timestamp: point.timestamp,
-                consensus_module: module.recording_id,
-                services: services.iter().map(|service| service.recording_id).collect(),
-            },
-            origin: Origin::Own { begun_ns: self.begun_ns, places },
-            recordings,
-            done: Step::Recordings,
+        let set = SnapshotSet {
+            leadership_term_id,
+            term_base_log_position,
+            log_position: point.log_position,
+            timestamp: point.timestamp,
+            consensus_module: module.recording_id,
+            services: services.iter().map(|service| service.recording_id).collect(),
         };
-        self.next.push_back(publication);
+        let origin = Origin::Own { begun_ns: self.begun_ns, places };
+        self.next.push_back(Publication::new(origin, set, recordings));
         self.begin_next(history);
     }
 
@@ -324,47 +339,77 @@ impl SnapshotControl {
     }
 
     fn finish(&mut self, history: &mut History) {
-        let Some(Publication { origin, set, .. }) = self.publication.take() else { return };
+        let Some(Publication { origin, set, is_awaited, .. }) = self.publication.take() else { return };
         self.gauges.position.set_ordered(set.log_position);
         self.gauges.time_ms.set_ordered(clock::epoch_ms());
         match origin {
             Origin::Own { begun_ns, .. } => {
                 self.gauges.duration_ns.set_ordered(self.now_ns.saturating_sub(begun_ns) as i64);
                 self.gauges.count.add_ordered(1);
-                self.schedule.on_taken(set.log_position, self.now_ns);
                 let log_position = set.log_position;
                 self.events.push_back(SnapshotEvent::Published(set));
-                self.resolve(log_position, true);
+                self.on_taken(log_position);
             }
-            Origin::Fetched => self.events.push_back(SnapshotEvent::FetchedPublished(set)),
+            Origin::Fetched => {
+                let log_position = set.log_position;
+                self.events.push_back(SnapshotEvent::FetchedPublished(set));
+                if is_awaited {
+                    self.on_taken(log_position);
+                }
+            }
         }
         self.begin_next(history);
     }
 
     /// The set that is being published cannot count.
     fn fail(&mut self, reason: &str, history: &mut History) {
-        let Some(Publication { origin, set, recordings, done }) = self.publication.take() else { return };
-        let recording_ids: Vec<i64> = recordings.iter().map(|recording| recording.recording_id).collect();
-        history.withdraw_snapshots((done >= Step::Entered).then_some(&set), &recording_ids);
-        match origin {
-            Origin::Own { places, .. } => {
-                self.order(SnapshotOrder::Remove(places));
-                self.give_up(set.log_position, reason);
-            }
-            Origin::Fetched => {
-                self.events.push_back(SnapshotEvent::FetchedFailed(reason.to_owned()));
+        let Some(publication) = self.publication.take() else { return };
+        let (log_position, is_awaited) = (publication.set.log_position, publication.is_awaited);
+        if self.take_back(publication, history) {
+            self.give_up(log_position, reason);
+        } else {
+            self.events.push_back(SnapshotEvent::FetchedFailed(reason.to_owned()));
+            if is_awaited {
+                self.resolve(log_position, false);
             }
         }
         self.begin_next(history);
     }
 
-    /// Begins with the next set, unless one is being published.
-    fn begin_next(&mut self, history: &mut History) {
-        if self.publication.is_some() {
-            return;
+    /// Leaves nothing of a set that anybody finds. Returns whether it was one of our own.
+    fn take_back(&mut self, publication: Publication, history: &mut History) -> bool {
+        let Publication { origin, set, recordings, done, .. } = publication;
+        let recording_ids: Vec<i64> = recordings.iter().map(|recording| recording.recording_id).collect();
+        history.withdraw_snapshots((done >= Step::Entered).then_some(&set), &recording_ids);
+        match origin {
+            Origin::Own { places, .. } => {
+                self.order(SnapshotOrder::Remove(places));
+                true
+            }
+            Origin::Fetched => false,
         }
-        self.publication = self.next.pop_front();
-        self.step(history);
+    }
+
+    /// Begins with the next set, unless one is being published. One whose position has a set by now is passed over: the
+    /// rows of two sets at one place would be read as those of one.
+    fn begin_next(&mut self, history: &mut History) {
+        while self.publication.is_none()
+            && let Some(next) = self.next.pop_front()
+        {
+            let log_position = next.set.log_position;
+            if !self.counts(log_position, history) {
+                self.publication = Some(next);
+                self.step(history);
+            } else if self.take_back(next, history) {
+                self.on_taken(log_position);
+            }
+        }
+    }
+
+    /// A set of our own counts, or one that stands for it.
+    fn on_taken(&mut self, log_position: i64) {
+        self.schedule.on_taken(log_position, self.now_ns);
+        self.resolve(log_position, true);
     }
 
     fn give_up(&mut self, log_position: i64, reason: &str) {
@@ -403,6 +448,12 @@ impl SnapshotControl {
 
     fn order(&mut self, order: SnapshotOrder) {
         self.waiting.push_back(order);
+    }
+}
+
+impl Publication {
+    fn new(origin: Origin, set: SnapshotSet, recordings: Vec<WrittenRecording>) -> Self {
+        Self { origin, set, recordings, done: Step::Recordings, is_awaited: false }
     }
 }
 

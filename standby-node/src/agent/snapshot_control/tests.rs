@@ -1,4 +1,5 @@
 use consensus_tap::codec::log::NewLeadershipTermEvent;
+use consensus_tap::file::recording_log::{EntryKind, Row};
 use rtrb::RingBuffer;
 use service_api::ClusterTimeUnit;
 
@@ -7,6 +8,7 @@ use crate::agent::snapshot_part::SnapshotPoint;
 use crate::store::SyncLevel;
 use crate::store::cnc::{CncFile, CncSettings};
 use crate::store::directory::NodeDirectory;
+use crate::store::recording_log::RecordingLogFile;
 use crate::store::snapshot_recording::SnapshotRecording;
 
 /// The control, and what stands in for the snapshot agent.
@@ -17,7 +19,7 @@ struct Bench {
     orders: Consumer<SnapshotOrder>,
     news: Producer<SnapshotNews>,
     _cnc: CncFile,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 const SERVICE_COUNT: usize = 1;
@@ -53,7 +55,7 @@ impl Bench {
             news_receiver,
         );
         control.start(&history, 0, 0);
-        Self { control, history, gauges, orders, news, _cnc: cnc, _dir: dir }
+        Self { control, history, gauges, orders, news, _cnc: cnc, dir }
     }
 
     fn work(&mut self) -> Vec<SnapshotEvent> {
@@ -74,21 +76,20 @@ impl Bench {
     fn written(&mut self, log_position: i64) -> i64 {
         assert_eq!(self.tell(SnapshotNews::Begun { log_position }), []);
         let Some(SnapshotOrder::Reserved(places)) = self.order() else { panic!("no places") };
-        let write = |place: &ReservedRecording| {
-            let mut recording = SnapshotRecording::create(place).unwrap();
-            recording.append(&[7; 100]).unwrap();
-            recording.finish().unwrap()
-        };
-        let recordings: Vec<WrittenRecording> = places.iter().map(write).collect();
-        let module = recordings[SERVICE_COUNT].recording_id;
+        let module = places[SERVICE_COUNT].recording_id();
+        assert_eq!(self.report_written(log_position, places), []);
+        module
+    }
+
+    fn report_written(&mut self, log_position: i64, places: Vec<ReservedRecording>) -> Vec<SnapshotEvent> {
+        let recordings = places.iter().map(record).collect();
         let point = SnapshotPoint {
             log_position,
             leadership_term_id: 2,
             timestamp: 7,
             time_unit: ClusterTimeUnit::Millis,
         };
-        assert_eq!(self.tell(SnapshotNews::Written(WrittenSet { point, recordings, places })), []);
-        module
+        self.tell(SnapshotNews::Written(WrittenSet { point, recordings, places }))
     }
 
     /// The snapshot agent puts on the disk what it was given; what came of it.
@@ -98,9 +99,59 @@ impl Bench {
         self.tell(SnapshotNews::Synced)
     }
 
+    /// A member's set at this position was fetched, is on the disk, and is to count.
+    fn fetched(&mut self, log_position: i64) {
+        let places = self.history.reserve_snapshots(SERVICE_COUNT, TermLength::MIN).unwrap();
+        let row = |(index, place): (usize, &ReservedRecording)| SnapshotEntry {
+            recording_id: place.recording_id(),
+            leadership_term_id: 2,
+            term_base_log_position: 32,
+            log_position,
+            timestamp: 7,
+            service_id: index as i32 - 1,
+        };
+        let rows: Vec<SnapshotEntry> = places.iter().enumerate().map(row).collect();
+        let recordings = places.iter().map(record).collect();
+        self.control.publish_fetched(&rows, recordings, &mut self.history);
+    }
+
+    /// Asks by the toggle; the log stands at its end.
+    fn ask(&mut self) {
+        self.gauges.toggle.compare_and_set(TOGGLE_NEUTRAL, TOGGLE_SNAPSHOT);
+        assert_eq!(self.work(), [SnapshotEvent::Mark]);
+        self.control.on_marked(LOG_END);
+    }
+
+    /// The readers hand over their parts for [`LOG_END`], where a set is on its way.
+    fn not_needed(&mut self) {
+        self.tell(SnapshotNews::Begun { log_position: LOG_END });
+        assert!(matches!(self.order(), Some(SnapshotOrder::NotNeeded)));
+        let over = SnapshotNews::GivenUp { log_position: LOG_END, recording_ids: Vec::new(), reason: None };
+        assert_eq!(self.tell(over), []);
+    }
+
+    /// What the toggle says, and how the last request ended.
+    fn answer(&self) -> (i64, i64) {
+        (self.gauges.toggle.get(), self.gauges.result.get())
+    }
+
+    /// How many rows recording.log has of valid snapshots.
+    fn row_count(&self) -> usize {
+        let path = self.dir.path().join("cluster/recording.log");
+        let (log, _) = RecordingLogFile::read(&path).unwrap().unwrap();
+        let is_snapshot = |row: &&Row| row.entry.kind == EntryKind::Snapshot && row.entry.valid;
+        log.rows().iter().filter(is_snapshot).count()
+    }
+
     fn set(&self) -> Option<SnapshotSet> {
         self.history.latest_snapshot_set(SERVICE_COUNT)
     }
+}
+
+fn record(place: &ReservedRecording) -> WrittenRecording {
+    let mut recording = SnapshotRecording::create(place).unwrap();
+    recording.append(&[7; 100]).unwrap();
+    recording.finish().unwrap()
 }
 
 fn by_hand() -> Bench {
@@ -238,4 +289,51 @@ fn a_request_that_nobody_knows_is_refused_in_words() {
         matches!(&events[..], [SnapshotEvent::GivenUp { error: reason, .. }] if reason.contains(": 9 is no request"))
     );
     assert_eq!(bench.gauges.toggle.get(), TOGGLE_NEUTRAL);
+}
+
+#[test]
+fn a_set_on_its_way_is_the_answer_to_whoever_asks_for_one_at_its_position() {
+    for (is_own, fails) in [(true, false), (true, true), (false, false), (false, true)] {
+        let mut bench = by_hand();
+        if is_own {
+            bench.written(LOG_END);
+        } else {
+            bench.fetched(LOG_END);
+        }
+        bench.ask();
+        assert!(matches!(bench.order(), Some(SnapshotOrder::Sync(_))), "it is on its way");
+        bench.not_needed();
+        assert_eq!(bench.answer().0, TOGGLE_SNAPSHOT, "it does not count yet");
+        if fails {
+            bench.tell(SnapshotNews::SyncFailed { reason: "the disk is gone".to_owned() });
+        } else {
+            bench.tell(SnapshotNews::Synced);
+            (0..2).for_each(|_| drop(bench.sync()));
+        }
+        assert_eq!(bench.answer(), (TOGGLE_NEUTRAL, if fails { -1 } else { LOG_END }));
+        assert_eq!(bench.row_count(), if fails { 0 } else { SERVICE_COUNT + 1 });
+    }
+}
+
+#[test]
+fn of_two_sets_at_one_position_the_first_counts() {
+    let mut bench = by_hand();
+    bench.tell(SnapshotNews::Begun { log_position: LOG_END });
+    let Some(SnapshotOrder::Reserved(places)) = bench.order() else { panic!("no places") };
+    bench.fetched(LOG_END);
+    bench.ask();
+    assert_eq!(bench.report_written(LOG_END, places), []);
+    (0..2).for_each(|_| assert_eq!(bench.sync(), []));
+    assert!(matches!(bench.sync()[..], [SnapshotEvent::FetchedPublished(_)]));
+    assert!(
+        matches!(bench.order(), Some(SnapshotOrder::Remove(places)) if places.len() == SERVICE_COUNT + 1)
+    );
+    assert_eq!((bench.row_count(), bench.answer()), (SERVICE_COUNT + 1, (TOGGLE_NEUTRAL, LOG_END)));
+
+    let mut bench = by_hand();
+    bench.written(LOG_END);
+    bench.fetched(LOG_END);
+    (0..2).for_each(|_| assert_eq!(bench.sync(), []));
+    assert!(matches!(bench.sync()[..], [SnapshotEvent::Published(_)]));
+    assert_eq!((bench.row_count(), bench.control.is_publishing_fetched()), (SERVICE_COUNT + 1, false));
 }
