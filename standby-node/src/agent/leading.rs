@@ -24,7 +24,7 @@ use self::led_log::LedLog;
 use super::backlog::Backlog;
 use super::conductor::ModuleStateRequest;
 use super::egress_ring::EgressReceiver;
-use super::log_ring::{LogEnd, LogSender};
+use super::log_ring::{LogEnd, LogSender, Mark};
 use super::module_follower::ModuleFollower;
 use super::{Agent, AgentError};
 use crate::clients_file::ClientAccess;
@@ -58,7 +58,10 @@ pub enum LeadCommand {
     /// [`LeadRequest::ControlRefused`].
     Control(ControlAction),
     /// Mark the log's end for a snapshot in every reader: to be answered with [`LeadRequest::SnapshotMarked`].
-    MarkSnapshot,
+    MarkSnapshot {
+        /// As in [`Mark`].
+        again_at: Option<i64>,
+    },
     /// Look at nothing of the log below `position` any more: to be answered with [`LeadRequest::LogStartMoved`].
     MoveLogStart {
         /// Where the log begins from now on: a segment's base.
@@ -239,9 +242,9 @@ impl<Io: DatagramIo> Leading<Io> {
                     self.requests.push(LeadRequest::ControlRefused { action });
                 }
             }
-            LeadCommand::MarkSnapshot => {
+            LeadCommand::MarkSnapshot { again_at } => {
                 let position = reign.end.position;
-                reign.readers.iter_mut().for_each(|reader| reader.mark_snapshot(position));
+                reign.readers.iter_mut().for_each(|reader| reader.mark_snapshot(Mark { position, again_at }));
                 self.requests.push(LeadRequest::SnapshotMarked { position });
             }
             LeadCommand::MoveLogStart { position } => {

@@ -13,12 +13,28 @@ pub struct LogEnd {
     pub position: i64,
     /// When its datagram was taken from the network, on the monotonic clock.
     pub received_ns: u64,
-    /// Take a snapshot at the first message boundary at or behind this position, which no earlier end lay beyond: so
-    /// no reader has passed it.
-    pub snapshot_mark: Option<i64>,
+    /// Take a snapshot here.
+    pub snapshot_mark: Option<Mark>,
     /// This node leads from this position on, which no earlier end lay beyond. It is where frames end; of a message that
     /// began before and never ended, nothing counts.
     pub leads_from: Option<i64>,
+}
+
+/// Where the readers are to take a snapshot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// At the first message boundary at or behind this position, which no earlier end lay beyond: so no reader has
+    /// passed it.
+    pub position: i64,
+    /// Where the newest set was given up, once every reader had spoken of it: who stands there speaks again.
+    pub again_at: Option<i64>,
+}
+
+impl Mark {
+    /// A mark that nothing went before.
+    pub const fn at(position: i64) -> Self {
+        Self { position, again_at: None }
+    }
 }
 
 impl LogEnd {
@@ -44,7 +60,7 @@ pub struct LogSender {
     producer: Producer<LogEnd>,
     sent_position: i64,
     /// A mark that the reader has not been told of.
-    mark: Option<i64>,
+    mark: Option<Mark>,
     /// That the node leads from here on, of which the reader has not been told.
     leads_from: Option<i64>,
 }
@@ -70,15 +86,14 @@ impl LogSender {
         self.sent_position >= position
     }
 
-    /// Puts a mark on the next end that is told, which must not be before `position`: an end that says nothing new will
-    /// do. It takes the place of one that was not told yet: a reader that takes part in snapshots has spoken of the one
+    /// Puts a mark on the next end that is told, which must not be before it: an end that says nothing new will do. It takes the place of one that was not told yet: a reader that takes part in snapshots has spoken of the one
     /// before when the next is asked for, and to others marks mean nothing.
     ///
     /// # Panics
     /// When the reader was told of an end beyond the mark.
-    pub fn mark_snapshot(&mut self, position: i64) {
-        assert!(position >= self.sent_position, "the reader may have passed {position}");
-        self.mark = Some(position);
+    pub fn mark_snapshot(&mut self, mark: Mark) {
+        assert!(mark.position >= self.sent_position, "the reader may have passed {}", mark.position);
+        self.mark = Some(mark);
     }
 
     /// Tells the reader, with the next end, that this node leads from `position` on: where the log ends now.
@@ -113,7 +128,7 @@ mod tests {
     }
 
     fn marked(position: i64, mark: i64) -> LogEnd {
-        LogEnd { snapshot_mark: Some(mark), ..end(position) }
+        LogEnd { snapshot_mark: Some(Mark::at(mark)), ..end(position) }
     }
 
     #[test]
@@ -139,7 +154,7 @@ mod tests {
     fn a_mark_is_told_once_though_the_log_has_not_grown() {
         let (mut sender, mut receiver) = log_ring(4);
         sender.advance(end(32));
-        sender.mark_snapshot(32);
+        sender.mark_snapshot(Mark::at(32));
         assert_eq!((sender.advance(end(32)), sender.advance(end(32))), (1, 0));
         assert_eq!([receiver.poll(), receiver.poll()], [Some(end(32)), Some(marked(32, 32))]);
     }
@@ -148,7 +163,7 @@ mod tests {
     fn a_mark_outlives_the_merging_of_ends_and_keeps_its_place() {
         let (mut sender, mut receiver) = log_ring(1);
         sender.advance(end(32));
-        sender.mark_snapshot(64);
+        sender.mark_snapshot(Mark::at(64));
         assert_eq!(sender.advance(end(96)) + sender.advance(end(128)), 0);
         assert_eq!(receiver.poll(), Some(end(32)));
         sender.advance(end(160));
@@ -159,9 +174,9 @@ mod tests {
     fn a_mark_that_its_reader_has_not_heard_of_gives_way_to_the_next() {
         let (mut sender, mut receiver) = log_ring(1);
         sender.advance(end(32));
-        sender.mark_snapshot(32);
+        sender.mark_snapshot(Mark::at(32));
         assert_eq!(sender.advance(end(64)), 0);
-        sender.mark_snapshot(64);
+        sender.mark_snapshot(Mark::at(64));
         assert_eq!(receiver.poll(), Some(end(32)));
         sender.advance(end(96));
         assert_eq!(receiver.poll(), Some(marked(96, 64)));
@@ -171,7 +186,7 @@ mod tests {
     fn that_the_node_leads_is_told_once_beside_a_mark_and_though_the_log_has_not_grown() {
         let (mut sender, mut receiver) = log_ring(1);
         sender.advance(end(32));
-        sender.mark_snapshot(64);
+        sender.mark_snapshot(Mark::at(64));
         sender.lead_from(96);
         assert_eq!(sender.advance(end(96)), 0, "the ring is full");
         assert_eq!(receiver.poll(), Some(end(32)));
@@ -187,6 +202,6 @@ mod tests {
     fn a_mark_that_a_reader_may_have_passed_is_a_bug() {
         let (mut sender, _receiver) = log_ring(1);
         sender.advance(end(96));
-        sender.mark_snapshot(64);
+        sender.mark_snapshot(Mark::at(64));
     }
 }

@@ -5,7 +5,7 @@ use consensus_tap::channel::HostPort;
 use consensus_tap::tap::{LagTracker, Tap, TapAction, TapState};
 use rtrb::{Consumer, Producer};
 
-use super::log_ring::{LogEnd, LogSender};
+use super::log_ring::{LogEnd, LogSender, Mark};
 use super::{Agent, AgentError};
 use crate::net::{DatagramIo, Outgoing};
 use crate::recordings::Recordings;
@@ -66,7 +66,10 @@ pub enum ReceiverCommand {
     },
     /// Mark the log's end for a snapshot in every reader. The log is open. To be answered with
     /// [`ReceiverRequest::SnapshotMarked`] before there is another.
-    MarkSnapshot,
+    MarkSnapshot {
+        /// As in [`Mark`].
+        again_at: Option<i64>,
+    },
     /// Look at nothing of the log below `position` any more, for it is about to be purged. To be answered with
     /// [`ReceiverRequest::LogStartMoved`] before there is another.
     MoveLogStart {
@@ -222,7 +225,7 @@ impl<Io: DatagramIo> Receiver<Io> {
             }
             ReceiverCommand::SnapshotFailed { reason } => self.tap.on_snapshot_failed(reason, now_ns),
             ReceiverCommand::Failed { reason } => self.tap.on_recording_failed(reason, now_ns),
-            ReceiverCommand::MarkSnapshot => self.mark_snapshot(now_ns),
+            ReceiverCommand::MarkSnapshot { again_at } => self.mark_snapshot(again_at, now_ns),
             ReceiverCommand::MoveLogStart { position } => {
                 self.recordings.purged_below(position);
                 self.log_start_moved = true;
@@ -259,10 +262,10 @@ impl<Io: DatagramIo> Receiver<Io> {
     }
 
     /// The mark is the newest end, of which no reader was told more: so none can have passed it.
-    fn mark_snapshot(&mut self, now_ns: u64) {
+    fn mark_snapshot(&mut self, again_at: Option<i64>, now_ns: u64) {
         self.publish_log(now_ns);
         let position = self.end.position;
-        self.readers.iter_mut().for_each(|reader| reader.mark_snapshot(position));
+        self.readers.iter_mut().for_each(|reader| reader.mark_snapshot(Mark { position, again_at }));
         self.snapshot_marked = Some(position);
     }
 

@@ -56,6 +56,9 @@ pub struct SnapshotControl {
     waiting: VecDeque<SnapshotOrder>,
     /// The one that we have asked the readers for.
     request: Option<Request>,
+    /// The newest position of which every reader has spoken, and whether the set there counts. None speaks of it again
+    /// where it does.
+    ended: Option<(i64, bool)>,
     /// When the set that the snapshot agent has in hand begun.
     begun_ns: u64,
     /// The snapshot agent has one in hand.
@@ -122,6 +125,7 @@ impl SnapshotControl {
             news,
             waiting: VecDeque::new(),
             request: None,
+            ended: None,
             begun_ns: 0,
             is_writing: false,
             publication: None,
@@ -185,12 +189,24 @@ impl SnapshotControl {
         self.begin_next(history);
     }
 
+    /// Where the newest set was given up, if none counts since: a mark there asks every reader once more.
+    pub fn given_up_at(&self) -> Option<i64> {
+        self.ended.filter(|(_, counts)| !counts).map(|(log_position, _)| log_position)
+    }
+
     /// The receiver has marked `position` in every reader.
     pub fn on_marked(&mut self, position: i64) {
         if let Some(request) = &mut self.request {
             request.mark = Some(position);
         }
         self.settle_request();
+        // The log stands where a set counts already.
+        if let Some((log_position, true)) = self.ended
+            && self.request.is_some()
+            && log_position >= position
+        {
+            self.on_taken(log_position);
+        }
     }
 
     /// One duty cycle. `log_end` is where the recorded log ends. Returns how much was done.
@@ -423,6 +439,9 @@ impl SnapshotControl {
 
     /// A set has come to its end.
     fn resolve(&mut self, log_position: i64, counts: bool) {
+        if self.ended.is_none_or(|(ended, _)| ended <= log_position) {
+            self.ended = Some((log_position, counts));
+        }
         if let Some(request) = &mut self.request {
             request.resolved = Some((log_position, counts));
         }

@@ -3,6 +3,10 @@
 //! Two things ask for one: an action in the log, which each reader meets at the same position, and a mark that the
 //! receiver told every reader of before any could pass it. Both come down to message boundaries, which are the same for
 //! all readers; so all take their parts at the same positions without talking to each other.
+//!
+//! The log may stand still at the end of an action that one reader hears of before a mark there and another after it. So
+//! who has spoken of a position does not speak of it again, or the snapshot agent would wait for the others' second
+//! words; unless what they said has come to nothing, and the mark says so.
 
 use std::ops::ControlFlow;
 
@@ -22,19 +26,23 @@ pub struct SnapshotMarks {
     leads_from: i64,
     mark: Option<i64>,
     is_due: bool,
+    /// The last position at which a snapshot was due.
+    answered_position: i64,
 }
 
 impl SnapshotMarks {
     /// Nothing is asked for. `on_ordinary`: also take part in the snapshots that members take for themselves.
     pub fn new(on_ordinary: bool) -> Self {
-        Self { on_ordinary, leads_from: i64::MAX, mark: None, is_due: false }
+        Self { on_ordinary, leads_from: i64::MAX, mark: None, is_due: false, answered_position: i64::MIN }
     }
 
     /// The receiver told of an end.
     #[inline]
     pub fn on_log_end(&mut self, end: &LogEnd) {
-        if end.snapshot_mark.is_some() {
-            self.mark = end.snapshot_mark;
+        if let Some(mark) = end.snapshot_mark
+            && (mark.position > self.answered_position || mark.again_at == Some(self.answered_position))
+        {
+            self.mark = Some(mark.position);
         }
         if let Some(position) = end.leads_from {
             self.leads_from = position;
@@ -71,7 +79,11 @@ impl SnapshotMarks {
         if is_marked {
             self.mark = None;
         }
-        std::mem::take(&mut self.is_due) || is_marked
+        let is_due = std::mem::take(&mut self.is_due) || is_marked;
+        if is_due {
+            self.answered_position = applied_position;
+        }
+        is_due
     }
 }
 
@@ -83,6 +95,7 @@ mod tests {
     use consensus_tap::wire::{DataHeader, FrameType, StreamTerms, TermLength, align};
 
     use super::*;
+    use crate::agent::log_ring::Mark;
 
     const TERMS: StreamTerms = StreamTerms { initial_term_id: 0, term_length: TermLength::MIN };
     const LIMITS: PollLimits = PollLimits { frame_count: 4096, byte_count: 1 << 20 };
@@ -116,6 +129,28 @@ mod tests {
         let ordinary_at = |log_position| ClusterActionRequest { log_position, ..action(0) };
         assert!(marks.on_action(&ordinary_at(640)).is_continue(), "the last of the leader before");
         assert!(marks.on_action(&ordinary_at(832)).is_break() && marks.take_due(832));
+    }
+
+    #[test]
+    fn whoever_hears_of_a_mark_before_an_action_that_ends_there_speaks_as_often_as_who_hears_of_it_after() {
+        let marked = LogEnd { snapshot_mark: Some(Mark::at(640)), ..LogEnd::at(640, 0) };
+        let mut before = SnapshotMarks::new(false);
+        before.on_log_end(&marked);
+        assert!(before.on_action(&action(1)).is_break() && before.take_due(640) && !before.take_due(640));
+        let mut after = SnapshotMarks::new(false);
+        assert!(after.on_action(&action(1)).is_break() && after.take_due(640));
+        after.on_log_end(&marked);
+        assert!(!after.take_due(640));
+        // What they said has come to nothing; or something else has, of which only others can have spoken.
+        for marks in [&mut before, &mut after] {
+            for (again_at, speaks) in [(Some(640), true), (Some(608), false), (None, false)] {
+                let mark = Mark { position: 640, again_at };
+                marks.on_log_end(&LogEnd { snapshot_mark: Some(mark), ..LogEnd::at(640, 0) });
+                assert_eq!(marks.take_due(640), speaks, "{mark:?}");
+            }
+            marks.on_log_end(&LogEnd { snapshot_mark: Some(Mark::at(672)), ..LogEnd::at(672, 0) });
+            assert!(!marks.take_due(640) && marks.take_due(672));
+        }
     }
 
     /// A log of messages in 1 to 4 fragments, with padding at the end of each term.
@@ -201,19 +236,21 @@ mod tests {
         let log = log();
         let log_end = log.len() as i64;
         for mark in frame_starts(&log).into_iter().filter(|start| *start < log_end) {
-            let at_once = [LogEnd { snapshot_mark: Some(mark), ..LogEnd::at(log_end, 0) }];
+            let at_once = [LogEnd { snapshot_mark: Some(Mark::at(mark)), ..LogEnd::at(log_end, 0) }];
             // One that stood at the mark when it was told, and one that had to wait for the mark and merged ends.
             let standing = [
                 LogEnd::at(mark, 0),
-                LogEnd { snapshot_mark: Some(mark), ..LogEnd::at(mark, 0) },
+                LogEnd { snapshot_mark: Some(Mark::at(mark)), ..LogEnd::at(mark, 0) },
                 LogEnd::at(log_end, 0),
             ];
             // One that stood there, and was told of the mark with an end beyond it.
-            let standing_and_going_on =
-                [LogEnd::at(mark, 0), LogEnd { snapshot_mark: Some(mark), ..LogEnd::at(log_end, 0) }];
+            let standing_and_going_on = [
+                LogEnd::at(mark, 0),
+                LogEnd { snapshot_mark: Some(Mark::at(mark)), ..LogEnd::at(log_end, 0) },
+            ];
             let behind = [
                 LogEnd::at(mark / 2 / 32 * 32, 0),
-                LogEnd { snapshot_mark: Some(mark), ..LogEnd::at(log_end, 0) },
+                LogEnd { snapshot_mark: Some(Mark::at(mark)), ..LogEnd::at(log_end, 0) },
             ];
             let expected = taken(&log, &at_once);
             assert_eq!(expected.len(), 1, "mark {mark}");

@@ -253,12 +253,13 @@ impl Conductor {
     /// Has whoever tells readers of the log's end mark it for a snapshot. Between two of them that waits: the receiver has
     /// no readers any more, and who leads has none yet.
     pub(super) fn mark_snapshot(&mut self) {
+        let again_at = self.snapshots.given_up_at();
         if self.leadership.is_leading() {
-            self.leadership.command(LeadCommand::MarkSnapshot);
+            self.leadership.command(LeadCommand::MarkSnapshot { again_at });
         } else if self.leadership.is_taking_over {
             self.leadership.mark_waits = true;
         } else {
-            self.command(ReceiverCommand::MarkSnapshot);
+            self.command(ReceiverCommand::MarkSnapshot { again_at });
         }
     }
 
@@ -350,7 +351,8 @@ impl Conductor {
         self.leadership.phase = Phase::Ordered { leadership_term_id };
         self.leadership.command(LeadCommand::Lead(Box::new(LeadOrder { start, writer, readers, module })));
         if std::mem::take(&mut self.leadership.mark_waits) {
-            self.leadership.command(LeadCommand::MarkSnapshot);
+            let again_at = self.snapshots.given_up_at();
+            self.leadership.command(LeadCommand::MarkSnapshot { again_at });
         }
         self.serve_recordings();
         Ok(())

@@ -255,16 +255,43 @@ fn an_answer_that_is_there_before_the_mark_is_known_is_not_lost() {
 #[test]
 fn a_position_that_has_a_set_needs_no_other() {
     let mut bench = by_hand();
+    // No reader has spoken of a member's set.
+    bench.fetched(LOG_END);
+    bench.work();
+    (0..3).for_each(|_| drop(bench.sync()));
+    bench.ask();
+    assert_eq!(bench.answer().0, TOGGLE_SNAPSHOT);
+    bench.not_needed();
+    assert_eq!((bench.answer(), bench.gauges.count.get()), ((TOGGLE_NEUTRAL, LOG_END), 0));
+}
+
+#[test]
+fn a_request_where_the_log_stands_is_answered_with_the_set_that_every_reader_has_spoken_of() {
+    let mut bench = by_hand();
     bench.written(LOG_END);
     (0..3).for_each(|_| drop(bench.sync()));
-    bench.gauges.toggle.compare_and_set(TOGGLE_NEUTRAL, TOGGLE_SNAPSHOT);
-    assert_eq!(bench.work(), [SnapshotEvent::Mark]);
-    bench.control.on_marked(LOG_END);
-    bench.tell(SnapshotNews::Begun { log_position: LOG_END });
-    assert!(matches!(bench.order(), Some(SnapshotOrder::NotNeeded)));
-    let over = SnapshotNews::GivenUp { log_position: LOG_END, recording_ids: Vec::new(), reason: None };
-    assert_eq!(bench.tell(over), []);
-    assert_eq!((bench.gauges.result.get(), bench.gauges.count.get()), (LOG_END, 1));
+    bench.ask();
+    assert_eq!(bench.answer(), (TOGGLE_NEUTRAL, LOG_END), "no reader speaks of it again");
+    assert_eq!((bench.control.given_up_at(), bench.control.is_idle()), (None, true));
+}
+
+#[test]
+fn a_request_where_a_set_was_given_up_asks_every_reader_again() {
+    let mut bench = by_hand();
+    let given_up = |log_position| SnapshotNews::GivenUp {
+        log_position,
+        recording_ids: Vec::new(),
+        reason: Some("service 0: no view".to_owned()),
+    };
+    bench.tell(given_up(LOG_END));
+    assert_eq!(bench.control.given_up_at(), Some(LOG_END));
+    bench.tell(given_up(640));
+    assert_eq!(bench.control.given_up_at(), Some(LOG_END), "readers stand at the newest");
+    bench.ask();
+    assert_eq!(bench.answer().0, TOGGLE_SNAPSHOT, "what failed before is no answer");
+    bench.written(LOG_END);
+    (0..3).for_each(|_| drop(bench.sync()));
+    assert_eq!((bench.answer(), bench.control.given_up_at()), ((TOGGLE_NEUTRAL, LOG_END), None));
 }
 
 #[test]
