@@ -36,7 +36,9 @@ impl<'a> ClientSession<'a> {
         self.session.principal()
     }
 
-    /// Whether this service has requested the session's close.
+    /// Whether this service has requested the session's close, in this run of the node and since it last began to lead:
+    /// after a restart, or on another node, the answer may be another. It saves work; nothing of the service's state, nor
+    /// what it emits, may depend on it.
     pub fn is_closing(&self) -> bool {
         self.session.is_closing.get()
     }

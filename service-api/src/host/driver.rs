@@ -365,13 +365,6 @@ impl<S: ClusteredService, E: Egress + 'static> ServiceDriver<S, E> {
         self.egress.get_mut()
     }
 
-    /// Carries over, for the test kit, that a close was requested.
-    pub(crate) fn mark_closing(&mut self, id: ClusterSessionId) {
-        if let Some(session) = self.state.sessions.get(id) {
-            session.is_closing.set(true);
-        }
-    }
-
     #[inline]
     fn advance(&mut self, position: LogPosition, timestamp: i64) {
         self.assert_started();

@@ -15,6 +15,7 @@ enum Slip {
     SnapshotChangesState,
     LooksAtRole,
     LooksAtReplies,
+    LooksAtClosing,
     CountsInstances(u64),
     RefusesSnapshot,
 }
@@ -70,6 +71,10 @@ impl ClusteredService for Sums {
             let reply = session.offer(payload);
             if self.slip == Slip::LooksAtReplies && reply.is_err() {
                 self.due += 1;
+            }
+            if self.slip == Slip::LooksAtClosing {
+                self.due += u64::from(session.is_closing());
+                session.close().unwrap();
             }
             cluster.schedule_timer(i64::from(payload[0]), timestamp + 100).unwrap();
         }
@@ -157,6 +162,19 @@ fn state_that_depends_on_the_role_or_on_a_reply_is_found() {
 }
 
 #[test]
+fn state_that_depends_on_a_close_that_was_requested_is_found() {
+    let divergence = divergence(Slip::LooksAtClosing);
+    assert!(divergence.run.starts_with("a run restored after step"), "{divergence}");
+}
+
+#[test]
+fn a_close_that_is_requested_again_after_a_restart_is_no_difference() {
+    let mut log = EventLog::new();
+    log.open(1).message(1, b"x").message(1, b"x").deliver_closes();
+    assert_deterministic(|| Scheduler, &log);
+}
+
+#[test]
 fn a_service_that_refuses_its_own_snapshot_is_found() {
     let divergence = divergence(Slip::RefusesSnapshot);
     assert_eq!(divergence.what, "the snapshot was refused: it is not mine");
@@ -239,6 +257,8 @@ fn a_requested_close_happens_when_the_test_lets_it() {
     let mut kit = TestKit::new(Scheduler);
     kit.open(1).message(1, b"x");
     assert_eq!(kit.emitted(), [Emitted::CloseSession { id: ClusterSessionId(1) }]);
+    kit.follow().lead().message(1, b"x");
+    assert_eq!(kit.emitted().len(), 1, "it is under way");
     kit.deliver_closes().deliver_closes();
     assert_eq!(*descriptions(&kit).last().unwrap(), "close of session 1");
     assert_eq!(kit.driver_mut().sessions().len(), 0);
