@@ -14,7 +14,8 @@ pub trait SnapshotWriter {
     /// Appends one message. May block while the storage is slow.
     ///
     /// # Errors
-    /// The message is too long, or the storage failed: return the error, the snapshot is given up.
+    /// The message is too long, or the storage failed: return the error. The snapshot is given up, also where the service
+    /// passes over it and ends in order.
     fn write(&mut self, message: &[u8]) -> Result<(), ServiceError>;
 }
 

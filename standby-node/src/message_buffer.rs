@@ -44,17 +44,47 @@ impl MessageBuffer {
 pub struct BufferedWriter {
     messages: MessageBuffer,
     message_length_max: usize,
+    fault: WriteFault,
+}
+
+/// The first error of a snapshot's writer. A service may pass over the error of a write and still end in order: what it
+/// wrote lacks a message then, and must not count.
+#[derive(Clone, Debug, Default)]
+pub struct WriteFault(Option<ServiceError>);
+
+impl WriteFault {
+    /// Remembers how a write ended, and tells it on.
+    ///
+    /// # Errors
+    /// That of the write.
+    pub fn note(&mut self, written: Result<(), ServiceError>) -> Result<(), ServiceError> {
+        if let Err(error) = &written {
+            self.0.get_or_insert_with(|| error.clone());
+        }
+        written
+    }
+
+    /// Whether every write succeeded.
+    ///
+    /// # Errors
+    /// That of the first write that did not.
+    pub fn check(self) -> Result<(), ServiceError> {
+        self.0.map_or(Ok(()), Err)
+    }
 }
 
 impl BufferedWriter {
     /// A writer of messages of at most `message_length_max` bytes, which is what their recording takes.
     pub fn new(message_length_max: usize) -> Self {
-        Self { messages: MessageBuffer::new(), message_length_max }
+        Self { messages: MessageBuffer::new(), message_length_max, fault: WriteFault::default() }
     }
 
     /// What was written.
-    pub fn into_messages(self) -> MessageBuffer {
-        self.messages
+    ///
+    /// # Errors
+    /// That of the first write that failed.
+    pub fn into_messages(self) -> Result<MessageBuffer, ServiceError> {
+        self.fault.check().map(|()| self.messages)
     }
 }
 
@@ -64,7 +94,7 @@ impl SnapshotWriter for BufferedWriter {
     }
 
     fn write(&mut self, message: &[u8]) -> Result<(), ServiceError> {
-        check_length(message, self.message_length_max)?;
+        self.fault.note(check_length(message, self.message_length_max))?;
         self.messages.push(message);
         Ok(())
     }
@@ -103,7 +133,15 @@ mod tests {
     fn a_message_longer_than_the_recording_takes_is_refused() {
         let mut writer = BufferedWriter::new(4);
         writer.write(b"four").unwrap();
-        assert!(writer.write(b"fifth").unwrap_err().to_string().contains("snapshot_term_length"));
-        assert_eq!(writer.into_messages().iter().collect::<Vec<_>>(), [b"four"]);
+        assert_eq!(writer.into_messages().unwrap().iter().collect::<Vec<_>>(), [b"four"]);
+    }
+
+    #[test]
+    fn the_error_of_a_write_that_the_service_passes_over_is_kept() {
+        let mut writer = BufferedWriter::new(4);
+        assert!(writer.write(b"fifth").unwrap_err().to_string().contains("of 5 bytes"));
+        assert!(writer.write(b"sixteen").is_err() && writer.write(b"four").is_ok());
+        let error = writer.into_messages().unwrap_err().to_string();
+        assert!(error.contains("of 5 bytes") && error.contains("snapshot_term_length"), "{error}");
     }
 }

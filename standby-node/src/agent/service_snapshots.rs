@@ -116,10 +116,10 @@ impl ServiceSnapshots {
         point: &SnapshotPoint,
     ) {
         let mut writer = BufferedWriter::new(self.message_length_max);
-        match driver.take_snapshot(&mut writer) {
-            Ok(()) => {
+        match driver.take_snapshot(&mut writer).and_then(|()| writer.into_messages()) {
+            Ok(messages) => {
                 let head = self.head(driver, point);
-                self.parts.send(*point, head, PartContent::Messages(writer.into_messages()));
+                self.parts.send(*point, head, PartContent::Messages(messages));
             }
             Err(error) => self.parts.skip(point.log_position, error.to_string()),
         }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use service_api::{ServiceError, SnapshotWriter};
 
-use crate::message_buffer::{MessageBuffer, check_length};
+use crate::message_buffer::{MessageBuffer, WriteFault, check_length};
 
 /// Messages are handed over in runs of about this many bytes.
 const RUN_LENGTH: usize = 1024 * 1024;
@@ -14,7 +14,8 @@ const RUNS_MAX: usize = 4;
 /// Makes the two ends, for messages of at most `message_length_max` bytes.
 pub fn snapshot_stream(message_length_max: usize) -> (StreamWriter, StreamReader) {
     let (sender, receiver) = sync_channel(RUNS_MAX);
-    (StreamWriter { sender, run: MessageBuffer::new(), message_length_max }, StreamReader { receiver })
+    let fault = WriteFault::default();
+    (StreamWriter { sender, run: MessageBuffer::new(), message_length_max, fault }, StreamReader { receiver })
 }
 
 enum Run {
@@ -28,6 +29,7 @@ pub struct StreamWriter {
     sender: SyncSender<Run>,
     run: MessageBuffer,
     message_length_max: usize,
+    fault: WriteFault,
 }
 
 impl StreamWriter {
@@ -35,7 +37,7 @@ impl StreamWriter {
     pub fn end(mut self, result: Result<(), ServiceError>) {
         // Whoever gave the snapshot up no longer listens.
         let _ = self.send_run();
-        let _ = self.sender.send(Run::End(result));
+        let _ = self.sender.send(Run::End(result.and_then(|()| self.fault.check())));
     }
 
     fn send_run(&mut self) -> Result<(), ServiceError> {
@@ -52,7 +54,7 @@ impl SnapshotWriter for StreamWriter {
     }
 
     fn write(&mut self, message: &[u8]) -> Result<(), ServiceError> {
-        check_length(message, self.message_length_max)?;
+        self.fault.note(check_length(message, self.message_length_max))?;
         self.run.push(message);
         if self.run.length() < RUN_LENGTH { Ok(()) } else { self.send_run() }
     }
@@ -108,6 +110,11 @@ mod tests {
         let (writer, reader) = snapshot_stream(8);
         writer.end(Err("no".into()));
         assert_eq!(reader.write(&mut MemorySnapshot::default()), Err("no".into()));
+
+        let (mut writer, reader) = snapshot_stream(8);
+        let passed_over = writer.write(b"too long.").unwrap_err();
+        writer.end(Ok(()));
+        assert_eq!(reader.write(&mut MemorySnapshot::default()), Err(passed_over));
 
         let (writer, reader) = snapshot_stream(8);
         drop(writer);

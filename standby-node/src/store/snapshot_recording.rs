@@ -11,6 +11,7 @@ use service_api::{ServiceError, SnapshotWriter};
 use super::recording_syncer::{RecordingSyncer, SyncError};
 use super::recording_writer::{RecordError, RecordingWriter};
 use super::segment::{SegmentError, remove_recording};
+use crate::message_buffer::WriteFault;
 use crate::sys::clock;
 
 /// The channel that members record their snapshots from; readers of a catalog tell them by it.
@@ -47,6 +48,9 @@ pub enum SnapshotRecordingError {
     /// It did not reach the disk.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// A write of the service failed, in its words.
+    #[error("{0}")]
+    Incomplete(ServiceError),
     /// A message is longer than a loader could put together.
     #[error(
         "a message of {length} bytes is longer than {length_max}: write shorter ones, or raise snapshot_term_length"
@@ -124,6 +128,7 @@ pub struct SnapshotRecording {
     writer: RecordingWriter,
     syncer: RecordingSyncer,
     segment_end: i64,
+    fault: WriteFault,
 }
 
 impl SnapshotRecording {
@@ -137,7 +142,8 @@ impl SnapshotRecording {
         let writer = RecordingWriter::create_growing(&place.archive, geometry)?;
         let syncer = RecordingSyncer::new(&place.archive, geometry, writer.published(), 0);
         let segment_end = geometry.segment_end(0);
-        Ok(Self { framer: SnapshotFramer::new(place.stream), writer, syncer, segment_end })
+        let framer = SnapshotFramer::new(place.stream);
+        Ok(Self { framer, writer, syncer, segment_end, fault: WriteFault::default() })
     }
 
     /// Appends one message.
@@ -162,9 +168,10 @@ impl SnapshotRecording {
     /// Makes the recording durable.
     ///
     /// # Errors
-    /// [`SnapshotRecordingError`]; the recording is void then.
+    /// [`SnapshotRecordingError`]; the recording is void then. That of a write that failed, whoever passed over it.
     pub fn finish(self) -> Result<WrittenRecording, SnapshotRecordingError> {
-        let Self { writer, mut syncer, .. } = self;
+        let Self { writer, mut syncer, fault, .. } = self;
+        fault.check().map_err(SnapshotRecordingError::Incomplete)?;
         let recording_id = writer.geometry().recording_id();
         writer.trim()?;
         let stop_position = syncer.sync()?;
@@ -179,6 +186,7 @@ impl SnapshotWriter for SnapshotRecording {
     }
 
     fn write(&mut self, message: &[u8]) -> Result<(), ServiceError> {
-        self.append(message).map_err(|error| ServiceError::new(error.to_string()))
+        let written = self.append(message).map_err(|error| ServiceError::new(error.to_string()));
+        self.fault.note(written)
     }
 }
