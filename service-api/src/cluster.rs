@@ -106,6 +106,11 @@ impl<'a> Cluster<'a> {
 
     /// Has a message put into the log, where every service sees it, without a session.
     ///
+    /// Keep it to 16,352 bytes where Java members run the same service: by default theirs offers over
+    /// `aeron:ipc?term-length=128k`, whose longest message is an eighth of the term, 16,384 bytes, of which the session
+    /// header takes 32; `Cluster.offer` throws for a longer one. A node of ours refuses only what the log cannot take: an
+    /// eighth of the log's term, at most 16 MiB, less those 32. What lies between parts its state from theirs.
+    ///
     /// # Errors
     /// See [`ClusterError`].
     pub fn offer(&self, message: &[u8]) -> Result<(), ClusterError> {

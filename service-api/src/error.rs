@@ -97,7 +97,8 @@ pub enum ClusterError {
     UnknownSession(ClusterSessionId),
     /// `i64::MAX` is reserved as a correlation id and as a deadline.
     ReservedValue,
-    /// Longer than one message of the log may be: nothing was offered. All nodes of a cluster refuse the same.
+    /// Longer than one message of the log may be: nothing was offered. All nodes of ours refuse the same; Java members
+    /// refuse much shorter ones, see [`Cluster::offer`](crate::Cluster::offer).
     TooLong {
         /// Of the message, in bytes.
         length: usize,
