@@ -1,23 +1,26 @@
 //! Looks after open sessions: what they must be told, and when and why they end.
 
 use super::egress::EgressState;
+use super::ingress::EndedImage;
 use super::log_publisher::AppendError;
 use super::sessions::PendingEvent;
 use super::{Leader, LeaderAction, LogAppender, Phase};
 use crate::codec::log::CloseReason;
 use crate::codec::session::{EventCode, NewLeaderEvent};
-use crate::image::ImageKey;
 use crate::module::{ConsensusModuleState, SessionState};
 
 impl Leader {
-    /// The client at the other end of an ingress image is gone.
-    pub(super) fn on_ingress_ended(&mut self, image: ImageKey) {
-        for session in self.sessions.iter_mut() {
-            if session.ingress_image == Some(image) && session.is_open() {
+    /// The client at the other end of an ingress image is gone. What was lost while the leader was not active
+    /// closes no session, as with Java: the client may come back, and its next keep-alive tells through what.
+    pub(super) fn on_ingress_ended(&mut self, EndedImage { key, has_left }: EndedImage) {
+        for session in self.sessions.iter_mut().filter(|session| session.ingress_image == Some(key)) {
+            if !has_left {
+                session.ingress_image = None;
+            } else if session.is_open() {
                 session.closing = Some(CloseReason::Timeout);
             }
         }
-        for session in self.connecting.iter_mut().filter(|session| session.image == image) {
+        for session in self.connecting.iter_mut().filter(|session| session.image == key) {
             session.has_left = true;
         }
         self.tick_due_ns = 0;

@@ -62,6 +62,16 @@ struct IngressImage {
     told: Offences,
     /// Nothing more will come; the image goes once what it left is taken.
     is_ended: bool,
+    /// It ended while the leader took ingress.
+    has_left: bool,
+}
+
+/// An image that ended and left nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct EndedImage {
+    pub(super) key: ImageKey,
+    /// Whether the leader took ingress when it ended, however long what it left waited then.
+    pub(super) has_left: bool,
 }
 
 /// What the operator was told of one image.
@@ -99,16 +109,19 @@ impl Ingress {
             invalid_count: 0,
             told: Offences::default(),
             is_ended: false,
+            has_left: false,
         });
     }
 
-    pub(super) fn on_image_unavailable(&mut self, key: ImageKey) {
+    /// `is_taking` is whether the leader takes ingress now.
+    pub(super) fn on_image_unavailable(&mut self, key: ImageKey, is_taking: bool) {
         // While nothing is taken, those who come and go must not leave more and more behind.
         let ended_count = self.images.iter().filter(|image| image.is_ended).count();
         let is_kept = ended_count < self.image_count_max;
         self.has_ended = true;
         if let Some(image) = self.image_mut(key) {
             image.is_ended = true;
+            image.has_left = is_taking;
             if !is_kept {
                 image.held = Vec::new();
                 image.taken_length = 0;
@@ -117,7 +130,7 @@ impl Ingress {
     }
 
     /// The next image that ended and left nothing.
-    pub(super) fn poll_ended(&mut self) -> Option<ImageKey> {
+    pub(super) fn poll_ended(&mut self) -> Option<EndedImage> {
         if !self.has_ended {
             return None;
         }
@@ -128,7 +141,7 @@ impl Ingress {
         };
         let image = self.images.swap_remove(index);
         self.dropped_count += image.assembler.dropped_count();
-        Some(image.key)
+        Some(EndedImage { key: image.key, has_left: image.has_left })
     }
 
     /// Whether some image waits for the log.

@@ -435,8 +435,8 @@ impl Leader {
             }
             self.watch_stall(taken_count > 0 || !self.ingress.is_held(), now_ns);
         }
-        while let Some(image) = self.ingress.poll_ended() {
-            self.on_ingress_ended(image);
+        while let Some(ended) = self.ingress.poll_ended() {
+            self.on_ingress_ended(ended);
         }
         taken_count
     }
@@ -468,7 +468,9 @@ impl Leader {
             EndpointEvent::ImageAvailable { key, source, .. } => {
                 self.ingress.on_image_available(key, source);
             }
-            EndpointEvent::ImageUnavailable { key, .. } => self.ingress.on_image_unavailable(key),
+            EndpointEvent::ImageUnavailable { key, .. } => {
+                self.ingress.on_image_unavailable(key, self.phase == Phase::Active);
+            }
             // A client that refuses its egress is no longer connected, which its replies find out.
             EndpointEvent::PublicationRejected { .. } => {}
         }

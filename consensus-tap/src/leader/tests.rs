@@ -235,6 +235,35 @@ fn a_suspended_leader_takes_nothing_and_loses_nothing() {
 }
 
 #[test]
+fn a_client_that_is_cut_off_while_the_cluster_is_suspended_keeps_its_session() {
+    let mut rig = Rig::new();
+    let client = rig.add_client();
+    let session = rig.connect(client);
+    assert!(rig.leader.on_control(ControlAction::Suspend));
+    rig.run_ms(5);
+    rig.clients[client].send_message(session, b"before");
+    // It is held until the image is gone, and must not make the session the image's again.
+    rig.clients[client].keep_alive(session);
+    rig.run_ms(5);
+    rig.clients[client].is_silent = true;
+    rig.run_ms(15_000);
+    rig.clients[client].is_silent = false;
+    rig.run_ms(1_000);
+    assert!(rig.leader.on_control(ControlAction::Resume));
+    rig.run_ms(100);
+    assert_eq!(rig.events()[2..], ["Suspend 0", "Resume 0", "message 1 before"]);
+    assert_eq!(rig.leader.session_counts().0, 1);
+
+    // It is known by its new image now.
+    rig.clients[client].keep_alive(session);
+    rig.run_ms(10);
+    let now_ns = rig.now_ns;
+    rig.clients[client].leave(now_ns);
+    rig.run_ms(300);
+    assert_eq!(rig.events()[5..], ["close 1 Timeout"]);
+}
+
+#[test]
 fn while_the_log_is_full_clients_wait_and_messages_in_fragments_come_whole() {
     let mut rig = Rig::new();
     let client = rig.add_client();
