@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::endpoint::{Endpoint, LookupToken, NameLookups, response_publication};
+use crate::channel::HostPort;
+use crate::endpoint::{Endpoint, LookupToken, response_publication};
 use crate::publication::{OfferError, PublicationId, PublicationParams, PublicationState};
 use crate::random::next_random;
 use crate::wire::TermLength;
@@ -49,7 +50,7 @@ enum Target {
 }
 
 impl Egress {
-    /// Egress to a response channel, with its gate closed.
+    /// Egress to a response channel, with its gate closed. `ask` has its endpoint looked up.
     ///
     /// # Errors
     /// In words, when the channel cannot be sent to.
@@ -57,12 +58,12 @@ impl Egress {
         (channel, stream_id): (&str, i32),
         limits: EgressLimits,
         random: &mut u64,
-        lookups: &mut NameLookups,
+        ask: impl FnOnce(HostPort) -> LookupToken,
     ) -> Result<Self, String> {
         let wire_session_id = next_random(random) as i32;
         let (endpoint, params) =
             response_publication(channel, (stream_id, wire_session_id), limits.term_length)?;
-        let target = Target::LookingUp { token: lookups.ask(endpoint), params };
+        let target = Target::LookingUp { token: ask(endpoint), params };
         Ok(Self::to(target, limits))
     }
 

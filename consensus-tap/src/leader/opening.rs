@@ -44,7 +44,9 @@ impl Leader {
             Egress::unreachable(limits)
         } else {
             let channel = (session.response_channel.as_str(), session.response_stream_id);
-            Egress::new(channel, limits, &mut self.random, &mut self.lookups).unwrap_or_else(|reason| {
+            // The log names these hosts, so there are no more than it has sessions.
+            let ask = |endpoint| self.lookups.ask(endpoint);
+            Egress::new(channel, limits, &mut self.random, ask).unwrap_or_else(|reason| {
                 self.reports.push(format!("session {} cannot be answered: {reason}", session.id));
                 Egress::unreachable(limits)
             })

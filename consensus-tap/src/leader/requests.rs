@@ -141,7 +141,8 @@ impl Leader {
         let egress = if request.response_channel.len() > RESPONSE_CHANNEL_LENGTH_MAX {
             Err(format!("its response channel is longer than {RESPONSE_CHANNEL_LENGTH_MAX} bytes"))
         } else {
-            Egress::new(channel, limits, &mut self.random, &mut self.lookups)
+            let ask = |endpoint| self.lookups.ask_for_client(endpoint);
+            Egress::new(channel, limits, &mut self.random, ask)
         };
         let egress = match egress {
             Ok(egress) => egress,

@@ -315,7 +315,7 @@ impl ConsensusServer {
             session_id,
             correlation_id,
             credentials: credentials.0.to_vec(),
-            lookup: lookups.ask(endpoint),
+            lookup: lookups.ask_for_client(endpoint),
             params,
             publication: None,
             decision,

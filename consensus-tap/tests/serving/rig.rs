@@ -122,6 +122,7 @@ impl Rig {
             match action {
                 ServingAction::Resolve { .. } if self.is_deaf => {}
                 ServingAction::Resolve { token, endpoint } => {
+                    assert!(token.is_of_client, "the server itself needs no name");
                     let is_known = self.unknown_host != Some(endpoint.host.as_str());
                     let address = endpoint.socket_addr().filter(|_| is_known);
                     self.serving.on_resolved(token, address, now_ns, &self.store);

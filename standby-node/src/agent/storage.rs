@@ -106,9 +106,12 @@ pub enum Asker {
 }
 
 impl Asker {
-    /// Whether both are questions of one agent.
-    pub(super) fn is_same_agent(self, other: Self) -> bool {
-        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    /// Whether a client gave the name.
+    pub(super) fn is_of_client(self) -> bool {
+        match self {
+            Self::Receiver(_) => false,
+            Self::Archive(token) | Self::Leader(token) => token.is_of_client,
+        }
     }
 }
 
@@ -214,7 +217,7 @@ impl Storage {
                     Asker::Archive(_) => self.families.archive_is_ipv6,
                     Asker::Leader(_) => self.families.ingress_is_ipv6,
                 };
-                self.lookups.ask(asker, endpoint, wants_ipv6);
+                self.lookups.ask(asker, endpoint, wants_ipv6, now_ns);
             }
             StorageJob::Serve(log) => self.log = Some(log),
             StorageJob::Replace { owner, path, bytes } => {

@@ -263,7 +263,7 @@ impl<S: RecordingStore> ArchiveServer<S> {
         let id = self.next_control_session_id;
         self.next_control_session_id += 1;
         let refusal = self.refusal(id, version);
-        let token = around.lookups.ask(destination.endpoint.clone());
+        let token = around.lookups.ask_for_client(destination.endpoint.clone());
         let connect = Connect { correlation_id, credentials, refusal: refusal.as_ref() };
         let deadline_ns = now_ns.saturating_add(self.config.connect_timeout_ns);
         self.sessions.push(ControlSession::new(

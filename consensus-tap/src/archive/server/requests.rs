@@ -167,7 +167,7 @@ impl<S: RecordingStore> ArchiveServer<S> {
             source,
             channel: channel.to_owned(),
             state: State::LookingUp {
-                token: lookups.ask(destination.endpoint.clone()),
+                token: lookups.ask_for_client(destination.endpoint.clone()),
                 destination,
                 params,
                 deadline_ns,

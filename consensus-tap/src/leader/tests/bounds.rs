@@ -70,6 +70,19 @@ fn a_request_that_comes_twice_opens_one_session() {
 }
 
 #[test]
+fn a_host_that_a_client_names_is_told_from_one_that_the_log_names() {
+    let mut rig = Rig::with(Setup { state: state_with_a_session(), log_position: 256, ..Setup::default() });
+    let client = rig.add_client();
+    rig.connect(client);
+    let is_of_client = |action: &LeaderAction| match action {
+        LeaderAction::Resolve { token, .. } => Some(token.is_of_client),
+        _ => None,
+    };
+    let asked: Vec<bool> = rig.actions.iter().filter_map(is_of_client).collect();
+    assert_eq!(asked, [false, true], "the session that is taken over, then the new client");
+}
+
+#[test]
 fn a_flood_of_requests_costs_bounded_memory_and_no_other_session() {
     let mut rig = Rig::new();
     let (good, bad) = (rig.add_client(), rig.add_client());

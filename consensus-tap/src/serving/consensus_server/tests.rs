@@ -94,6 +94,7 @@ impl Conversation {
             let now_ns = self.network.now_ns;
             let endpoint = self.network.endpoint(SERVER);
             while let Some((lookup, asked)) = self.lookups.poll() {
+                assert!(lookup.is_of_client, "the server itself needs no name");
                 let address = asked.socket_addr();
                 assert!(self.server.on_resolved(lookup, address, now_ns, endpoint));
             }
