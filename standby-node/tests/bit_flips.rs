@@ -128,11 +128,29 @@ impl Victim {
         }
     }
 
+    /// A segment that the start of a copy removed, on the word of a file that is damaged.
+    fn removed_segment(&self) -> Option<String> {
+        let names = |dir: &Path| -> Vec<String> {
+            let entries = fs::read_dir(dir.join("archive")).expect("a directory");
+            let names =
+                entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+            names.filter(|name| name.ends_with(".rec")).collect()
+        };
+        let left = names(&copy_of(&self.made.dir));
+        names(&self.made.dir).into_iter().find(|name| {
+            let is_damaged = self.file.file_name().is_some_and(|file| file.to_str() == Some(name));
+            !is_damaged && !left.contains(name)
+        })
+    }
+
     /// Runs everything that reads the directory. An error must name a file; a start must come to where it came before,
     /// or be refused, or have been found by a verb.
     fn judge(&self, sound: &Start, at: usize) -> Result<(), String> {
         let found = look(&self.made.dir)?;
         let start = Start::of(&self.made.dir);
+        if let Some(removed) = self.removed_segment() {
+            return Err(format!("a start removed {removed}: {start:?}"));
+        }
         if (self.is_free)(at) {
             return Ok(());
         }
@@ -201,7 +219,7 @@ struct Start {
 impl Start {
     /// Opens a copy of the directory as a node does, and reads the log from the newest sound set to its end.
     fn of(dir: &Path) -> Result<Self, String> {
-        let copy = dir.with_file_name("copy").join("node");
+        let copy = copy_of(dir);
         let _ = fs::remove_dir_all(&copy);
         copy_files(dir, &copy);
         Self::from(&copy)
@@ -266,6 +284,10 @@ impl Start {
     fn is_of(&self, made: &Made) -> bool {
         self.set_position.is_none_or(|position| made.sets.iter().any(|set| set.log_position == position))
     }
+}
+
+fn copy_of(dir: &Path) -> PathBuf {
+    dir.with_file_name("copy").join("node")
 }
 
 fn copy_files(from: &Path, to: &Path) {

@@ -31,6 +31,8 @@ const LIMITS: PollLimits = PollLimits { frame_count: 4096, byte_count: 1024 * 10
 #[derive(Debug)]
 pub struct ModuleFollower {
     reading: Option<Reading>,
+    /// An event could not be followed: nothing behind it is.
+    has_failed: bool,
     log: LogReceiver,
     end_position: i64,
     services: Vec<ServiceEmissions>,
@@ -113,6 +115,7 @@ impl ModuleFollower {
             .collect();
         Self {
             reading: None,
+            has_failed: false,
             log,
             end_position: i64::MIN,
             services,
@@ -172,8 +175,15 @@ impl ModuleFollower {
     /// Applies what is recorded and what every service has passed. Returns how much was done.
     ///
     /// # Errors
-    /// [`FollowError`]; the state stays where it was and no later call gets farther.
+    /// [`FollowError`]; no later call gets farther.
     pub fn do_work(&mut self) -> Result<usize, FollowError> {
+        if self.has_failed {
+            return Ok(0);
+        }
+        self.follow().inspect_err(|_| self.has_failed = true)
+    }
+
+    fn follow(&mut self) -> Result<usize, FollowError> {
         let Self { reading, services, terms, snapshots, position: shared_position, .. } = self;
         let Some(Reading { state, reader, recording }) = reading.as_mut() else { return Ok(0) };
         while let Some(end) = self.log.poll() {

@@ -39,6 +39,8 @@ pub struct ServiceAgent<S> {
     loaded: Option<Reading>,
     was_loaded: bool,
     reading: Option<Reading>,
+    /// An event could not be applied: nothing behind it is.
+    has_failed: bool,
     end: LogEnd,
     /// Where this node begins to lead, until the service was told.
     leads_from: Option<i64>,
@@ -97,6 +99,7 @@ impl<S: ClusteredService> ServiceAgent<S> {
             loaded: None,
             was_loaded: false,
             reading: None,
+            has_failed: false,
             end: LogEnd::NONE,
             leads_from: None,
             status: StatusFields::new(),
@@ -254,7 +257,8 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
         if self.reading.is_none() {
             return Ok(self.start());
         }
-        let mut work = self.apply()?;
+        // The event at fault counts as read: whoever closes this agent must not go on behind it.
+        let mut work = self.apply().inspect_err(|_| self.has_failed = true)?;
         if work > 0 {
             self.publish();
         }
@@ -275,7 +279,7 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
     fn on_close(&mut self) {
         // A snapshot that is asked for now would not be published any more.
         self.links.snapshots = None;
-        while self.reading.is_some() {
+        while self.reading.is_some() && !self.has_failed {
             match self.apply() {
                 Ok(0) => break,
                 Ok(_) => {}
@@ -285,7 +289,9 @@ impl<S: ClusteredService> Agent for ServiceAgent<S> {
                 }
             }
         }
-        self.publish();
+        if !self.has_failed {
+            self.publish();
+        }
         self.driver.terminate();
         self.driver.status(&mut self.status);
         if let Some(gauges) = &mut self.links.gauges {

@@ -87,6 +87,7 @@ impl History {
             );
         }
         let durability_path = directory.cluster().join("durable-position.dat");
+        check_start(&catalog, &durability_path)?;
         let given_up = remove_unpublished(&archive, &catalog, &recording_log);
         Ok(Self { archive, catalog, recording_log, durability_path, boot, level, given_up })
     }
@@ -384,6 +385,22 @@ impl History {
     }
 }
 
+/// A purge moves the log's start up to where the log is on the disk at most, so a start beyond that is damage. What it
+/// says is not acted on, or files that are sound would go.
+fn check_start(catalog: &Catalog, durability_path: &Path) -> Result<(), HistoryError> {
+    let Some(mark) = DurabilityFile::read(durability_path)? else { return Ok(()) };
+    match catalog.descriptor(mark.recording_id) {
+        Some(log) if log.start_position > mark.position => Err(HistoryError::StartBeyondDurable {
+            catalog: catalog.path(),
+            recording_id: mark.recording_id,
+            start_position: log.start_position,
+            durability: durability_path.to_owned(),
+            durable_position: mark.position,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Removes the files of snapshots that were never entered, whether a crash or the node's end came before, and those that
 /// a purge or a set that was given up left: hundreds of MiB each, and nobody will ever find them. A recording that an
 /// operator marked as invalid is another matter: recording.log names it. Returns the hidden ones whose files are gone.
@@ -403,7 +420,8 @@ fn remove_unpublished(archive: &Path, catalog: &Catalog, recording_log: &Recordi
             Err(error) => tracing::warn!(%error, "could not remove a snapshot that was never published"),
         }
     }
-    let known = catalog.records().iter().filter(|record| record.state != RecordState::Invalid);
+    // Not what lies below the log's start: that the catalog is right there shows once the log is read.
+    let known = catalog.records().iter().filter(|record| record.state == RecordState::Deleted);
     if let Err(error) = UnnamedFiles::new(archive, known.cloned().collect()).delete() {
         tracing::warn!(%error, "could not remove what an earlier purge left");
     }

@@ -210,12 +210,15 @@ impl RecordingWriter {
         &self.geometry
     }
 
-    /// What lies below `position` is about to be purged: nothing there is looked at any more.
+    /// What lies below `position` is about to be purged: nothing there is looked at any more. A purge that failed and is
+    /// tried again may take less than it was to.
     ///
     /// # Panics
     /// As [`RecordingGeometry::purged_below`].
     pub fn purged_below(&mut self, position: i64) {
-        self.geometry = self.geometry.purged_below(position);
+        if position > self.geometry.start_position() {
+            self.geometry = self.geometry.purged_below(position);
+        }
     }
 
     /// How many segments this thread had to create itself, because the prepared one was late: each stalled it.

@@ -28,6 +28,24 @@ pub enum HistoryError {
         /// What is wrong with it.
         source: GeometryError,
     },
+    /// The log cannot begin there.
+    #[error(
+        "{}: the log, recording {recording_id}, begins at {start_position}, but {} says that it is on the disk up to \
+         {durable_position} only: one of the two is damaged; restore it from a copy, or run `reseed`",
+        catalog.display(), durability.display()
+    )]
+    StartBeyondDurable {
+        /// archive.catalog.
+        catalog: PathBuf,
+        /// Which recording.
+        recording_id: i64,
+        /// Where it begins.
+        start_position: i64,
+        /// durable-position.dat.
+        durability: PathBuf,
+        /// What that says.
+        durable_position: i64,
+    },
     /// Every TERM row is marked invalid, so the log that was recorded here has no name.
     #[error(
         "{}: the TERM row at offset {offset} is marked invalid, and there is no other: which recording is the log is not \
