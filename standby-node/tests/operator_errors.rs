@@ -177,7 +177,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ("bootstrap", "\"perhaps\""),
     ("ingress_stream_id", "2147483648"),
     ("clients_file", "\"no-such-file\""),
-    ("max_sessions", "70000"),
+    ("max_sessions", "4097"),
     ("session_timeout", "\"0s\""),
     ("leader_heartbeat_timeout", "\"soon\""),
     ("log_term_length", "100000"),

@@ -30,8 +30,12 @@ use service_api::{ClusterSessionId, OfferError};
 /// A buffer that a burst blew up is cut down to this before it is used again.
 const BUFFER_LENGTH_KEPT: usize = 4 * 1024 * 1024;
 
-/// Sessions that can be told apart. One that opens beside so many others gets no replies.
-pub const SLOT_COUNT: usize = 4096;
+/// Most sessions that a node may be configured to have at once.
+pub const SESSION_COUNT_MAX: usize = 4096;
+
+/// Sessions that can be told apart: those that are open, and those that are closed while their last replies come. A cluster
+/// that is taken over may have let in more; what opens beside so many others gets no replies.
+pub const SLOT_COUNT: usize = 2 * SESSION_COUNT_MAX;
 
 /// No session has this id.
 const NO_SESSION: i64 = 0;
@@ -320,18 +324,20 @@ pub struct EgressReceiver {
 }
 
 impl EgressReceiver {
-    /// The session may get replies once its client listens. Call it before any service can learn of the session.
-    pub fn open(&self, session_id: i64) {
+    /// The session may get replies once its client listens. Call it before any service can learn of the session. Returns
+    /// false when there is no slot for it: then it gets none.
+    #[must_use]
+    pub fn open(&self, session_id: i64) -> bool {
         let first = first_slot(session_id);
         let ids = |slot: usize| self.slots[slot].session_id.load(Ordering::Relaxed);
         let slots = || (first..SLOT_COUNT).chain(0..first);
         if slots().any(|slot| ids(slot) == session_id) {
-            return;
+            return true;
         }
-        if let Some(free) = slots().find(|slot| ids(*slot) == NO_SESSION) {
-            self.slots[free].state.store(NOT_CONNECTED, Ordering::Relaxed);
-            self.slots[free].session_id.store(session_id, Ordering::Release);
-        }
+        let Some(free) = slots().find(|slot| ids(*slot) == NO_SESSION) else { return false };
+        self.slots[free].state.store(NOT_CONNECTED, Ordering::Relaxed);
+        self.slots[free].session_id.store(session_id, Ordering::Release);
+        true
     }
 
     /// What the service is to be told of the session's client from now on.

@@ -23,7 +23,7 @@ use rtrb::{Consumer, Producer};
 use self::led_log::LedLog;
 use super::backlog::Backlog;
 use super::conductor::ModuleStateRequest;
-use super::egress_ring::EgressReceiver;
+use super::egress_ring::{EgressReceiver, SLOT_COUNT};
 use super::log_ring::{LogEnd, LogSender, Mark};
 use super::module_follower::ModuleFollower;
 use super::{Agent, AgentError};
@@ -268,7 +268,7 @@ impl<Io: DatagramIo> Leading<Io> {
         let state = module.state().ok_or("a node without services cannot lead")?;
         assert_eq!(writer.recorded_position(), start.log_position, "a term begins at the end of the log");
         for session in state.sessions().iter() {
-            self.egress.iter().for_each(|egress| egress.open(session.id));
+            open_slots(&self.egress, session.id, &mut self.requests);
         }
         readers.iter_mut().for_each(|reader| reader.lead_from(start.log_position));
         self.gauges.begin();
@@ -302,7 +302,7 @@ impl<Io: DatagramIo> Leading<Io> {
                 }
                 LeaderAction::Terminated { log_position } => LeadRequest::Terminated { log_position },
                 LeaderAction::SessionOpened { cluster_session_id, client_info } => {
-                    egress.iter().for_each(|egress| egress.open(cluster_session_id));
+                    open_slots(egress, cluster_session_id, requests);
                     LeadRequest::SessionOpened { cluster_session_id, client_info }
                 }
                 LeaderAction::SessionClosed { cluster_session_id, close_reason } => {
@@ -380,6 +380,18 @@ impl Reign {
     }
 }
 
+/// Lets every service reply to a session, or says that none can.
+fn open_slots(egress: &[EgressReceiver], session_id: i64, requests: &mut Backlog<LeadRequest>) {
+    let opened_count = egress.iter().filter(|egress| egress.open(session_id)).count();
+    if opened_count < egress.len() {
+        // Without the session's id: the error log keeps every text that is new, and counts what is not.
+        requests.push(LeadRequest::Report(format!(
+            "a session gets no replies: {SLOT_COUNT} others are open or about to close, and a node has no room for \
+             more; its client has to close it and connect anew once there are fewer"
+        )));
+    }
+}
+
 /// The wall clock in the log's unit.
 fn cluster_time(unit: ClusterTimeUnit) -> i64 {
     match unit {
@@ -428,5 +440,32 @@ impl<Io: DatagramIo> Agent for Leading<Io> {
         reign.publish(now_ns, &self.gauges);
         // There is room for the one that there ever is.
         let _ = self.ended.push(Box::new(LeadEnded { module: reign.module }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtrb::RingBuffer;
+
+    use super::*;
+    use crate::agent::egress_ring::{EgressLimits, egress_ring};
+
+    #[test]
+    fn a_session_without_a_slot_is_told_of_once_however_many_services_there_are() {
+        let limits = EgressLimits { message_length_max: 8192, window_length: 1000, is_shared: false };
+        let egress = [egress_ring(1, limits).1, egress_ring(1, limits).1];
+        let (producer, mut told) = RingBuffer::new(4);
+        let mut requests = Backlog::new(producer);
+        for session_id in 1..=SLOT_COUNT as i64 {
+            open_slots(&egress, session_id, &mut requests);
+        }
+        assert!(told.pop().is_err());
+        open_slots(&egress, SLOT_COUNT as i64 + 1, &mut requests);
+        let Ok(LeadRequest::Report(text)) = told.pop() else { panic!("nothing was said") };
+        assert!(text.starts_with("a session gets no replies: 8192 others"), "{text}");
+        assert!(told.pop().is_err());
+        egress.iter().for_each(|egress| egress.close(7));
+        open_slots(&egress, SLOT_COUNT as i64 + 1, &mut requests);
+        assert!(told.pop().is_err(), "there is room again");
     }
 }

@@ -6,6 +6,7 @@ use consensus_tap::channel::HostPort;
 use consensus_tap::wire::TermLength;
 
 use super::{ConfigError, Settings, Size, Span, count, value};
+use crate::agent::egress_ring::SESSION_COUNT_MAX;
 
 /// How a node leads, once it does.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl LeadingConfig {
             log_term_length: term_length("log_term_length", settings.log_term_length, 64 << 20)?,
             log_mtu: log_mtu(settings)?,
             egress_term_length: term_length("egress_term_length", settings.egress_term_length, 4 << 20)?,
-            session_count_max: count(settings.max_sessions, 10),
+            session_count_max: session_count_max(settings)?,
             session_timeout_ns: span_ns(settings.session_timeout, 10_000),
             leader_heartbeat_timeout_ns: span_ns(settings.leader_heartbeat_timeout, 10_000),
         })
@@ -84,6 +85,14 @@ fn term_length(key: &'static str, size: Option<Size>, default: u64) -> Result<Te
     length.ok_or_else(|| value(key, bytes, "must be a power of two from 64k to 1g"))
 }
 
+fn session_count_max(settings: &Settings) -> Result<usize, ConfigError> {
+    let most = count(settings.max_sessions, 10);
+    if most > SESSION_COUNT_MAX {
+        return Err(value("max_sessions", most, &format!("set it from 1 to {SESSION_COUNT_MAX}")));
+    }
+    Ok(most)
+}
+
 fn log_mtu(settings: &Settings) -> Result<i32, ConfigError> {
     let bytes = settings.log_mtu.map_or(MTU_DEFAULT, |size| size.0);
     if !MTU_RANGE.contains(&bytes) || !bytes.is_multiple_of(32) {
@@ -94,6 +103,8 @@ fn log_mtu(settings: &Settings) -> Result<i32, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::super::NodeConfig;
     use super::*;
 
@@ -133,6 +144,18 @@ mod tests {
         }
         let leading = NodeConfig::new(minimal(), 2).unwrap().leading;
         assert_eq!((leading.log_term_length.bytes(), leading.log_mtu), (64 << 20, 1408));
+    }
+
+    #[test]
+    fn there_are_no_more_sessions_than_services_can_reply_to() {
+        let most = |count| {
+            let settings = Settings { max_sessions: NonZeroU16::new(count), ..minimal() };
+            NodeConfig::new(settings, 2).map(|config| config.leading.session_count_max)
+        };
+        assert_eq!((most(0).unwrap(), most(4096).unwrap()), (10, 4096), "10 where none is set");
+        let message = most(4097).unwrap_err().to_string();
+        assert!(message.contains("max_sessions") && message.contains("4097"), "{message}");
+        assert!(message.contains("from 1 to 4096"), "{message}");
     }
 
     #[test]

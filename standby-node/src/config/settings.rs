@@ -267,7 +267,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub clients_file: Option<PathBuf>,
 
-    /// Most clients at once while this node leads (aeron.cluster.max.sessions). [default: 10]
+    /// Most clients at once while this node leads: 1 to 4096 (aeron.cluster.max.sessions). [default: 10]
     #[arg(long, value_name = "N")]
     pub max_sessions: Option<NonZeroU16>,
 

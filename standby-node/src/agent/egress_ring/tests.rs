@@ -15,7 +15,7 @@ fn header(session_id: i64) -> EgressHeader {
 fn connected(session_ids: &[i64], limits: EgressLimits) -> (EgressSender, EgressReceiver) {
     let (sender, receiver) = egress_ring(2, limits);
     for id in session_ids {
-        receiver.open(*id);
+        assert!(receiver.open(*id));
         receiver.changed(*id, EgressState::Connected);
     }
     (sender, receiver)
@@ -68,7 +68,7 @@ fn a_session_is_not_connected_before_it_is_after_it_was_and_when_it_is_unknown()
     let (mut sender, receiver) = connected(&[], LIMITS);
     let mut offer = |id| sender.offer(&header(id), b"x");
     assert_eq!(offer(7), Err(OfferError::NotConnected));
-    receiver.open(7);
+    assert!(receiver.open(7));
     assert_eq!(offer(7), Err(OfferError::NotConnected));
     receiver.changed(7, EgressState::Connected);
     assert_eq!(offer(7), Ok(()));
@@ -161,16 +161,16 @@ fn sessions_whose_slots_collide_are_told_apart_and_a_window_outlives_its_session
     assert_eq!(ids, [first, second, second]);
     // The next session of the slot begins with a whole window.
     let third = second + SLOT_COUNT as i64;
-    receiver.open(third);
+    assert!(receiver.open(third));
     receiver.changed(third, EgressState::Connected);
     assert_eq!(sender.offer(&header(third), &[0; 900]), Ok(()));
 }
 
 #[test]
-fn sessions_beyond_the_slots_get_no_replies_and_disturb_nobody() {
+fn sessions_beyond_the_slots_get_no_replies_which_is_said_and_disturb_nobody() {
     let (mut sender, receiver) = egress_ring(2, LIMITS);
     for id in 1..=SLOT_COUNT as i64 + 1 {
-        receiver.open(id);
+        assert_eq!(receiver.open(id), id <= SLOT_COUNT as i64);
         receiver.changed(id, EgressState::Connected);
     }
     assert_eq!(sender.offer(&header(SLOT_COUNT as i64 + 1), b"x"), Err(OfferError::NotConnected));
