@@ -477,6 +477,23 @@ fn who_began_a_cluster_asks_its_standby_and_fences_before_it_leads_again() {
 }
 
 #[test]
+fn a_flag_that_is_set_while_a_restart_leads_again_is_answered_with_that() {
+    let (cluster, first, _second) = Cluster::begun();
+    drop(first);
+    std::fs::write(cluster.fence_holder(FIRST), "").expect("a temporary file");
+    let first = cluster.standby(FIRST, &BEGINS);
+    await_state(&first, TransitionState::Fence);
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| activate(&first, &[]));
+        std::thread::sleep(Duration::from_millis(300));
+        std::fs::remove_file(cluster.fence_holder(FIRST)).expect("it is there");
+        let answer = asked.join().expect("it ends");
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        assert!(answer.stdout.contains("active in term 10"), "{answer:?}");
+    });
+}
+
+#[test]
 fn who_began_a_cluster_waits_for_a_word_where_its_standby_cannot_be_asked() {
     let (cluster, first, second) = Cluster::begun();
     drop((first, second));

@@ -207,7 +207,7 @@ fn send_one(node: &Node) {
 
 #[test]
 fn who_leads_what_is_on_the_disk_alone_leads_again_without_a_tail_and_who_does_not_is_fenced() {
-    for (level, leads) in [("0", false), ("2", true)] {
+    for (level, leads, is_withdrawn) in [("0", false, false), ("2", true, false), ("2", true, true)] {
         let temp = tempfile::tempdir().expect("a temporary directory");
         let dir = temp.path().join("node");
         let flags = ["--bootstrap", "--log-term-length", "1m", "--file-sync-level", level];
@@ -225,6 +225,11 @@ fn who_leads_what_is_on_the_disk_alone_leads_again_without_a_tail_and_who_does_n
         let file = dir.join("cluster").join(FILE_NAME);
         let mut durability = DurabilityFile::open_in_boot(&file, BootId::named("before")).expect("a file");
         durability.mark(0, frames[frames.len() - 2], false).expect("it is written");
+        if is_withdrawn {
+            // That the node followed nobody since, so the log is its own still.
+            let withdrawn = run(&["deactivate", "--dir", path(&dir)]);
+            assert_eq!(withdrawn.code, Some(0), "{withdrawn:?}");
+        }
         let node = start();
         if leads {
             node.await_output("leading member_id=100 leadership_term_id=10", 1);

@@ -8,7 +8,10 @@ use crate::wire::Reject;
 /// The bytes were checked when they arrived, so this is a damaged file, a fork, or a member at fault. The
 /// next step is to compare the recording with another source's around `position`, and to reseed from it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the log cannot be read on from position {position}: {fault}")]
+#[error(
+    "the log cannot be read on from position {position}: {fault}; compare it with another source's recording there, and \
+     `reseed` where this one is at fault"
+)]
 pub struct LogError {
     /// Where the frame or message at fault begins.
     pub position: i64,

@@ -85,12 +85,12 @@ impl Look<'_> {
             ));
         }
         if facts.log.is_none() {
-            found.push(refusal(
-                Check::NoLog,
-                "no log is being read here (yet): see `status`; a cluster that has none is begun with `run \
-                 --bootstrap`"
-                    .to_owned(),
-            ));
+            let begin =
+                if self.has_led { "`deactivate`, then `run --bootstrap`" } else { "`run --bootstrap`" };
+            let reason = format!(
+                "no log is being read here (yet): see `status`; a cluster that has none is begun with {begin}"
+            );
+            found.push(refusal(Check::NoLog, reason));
         }
         if facts.tap_state == TapState::Failed {
             found.push(refusal(

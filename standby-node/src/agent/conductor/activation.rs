@@ -42,6 +42,8 @@ pub struct Activation {
     cluster_directory: PathBuf,
     saves: Saves,
     request: Option<Request>,
+    /// When a flag was first seen that is not taken yet, milliseconds since 1970.
+    flag_seen_ms: Option<i64>,
     /// Steps of the report that were written.
     told_step_count: usize,
     /// The log is to be led from here on, once the receiver gives it away.
@@ -137,6 +139,7 @@ impl Activation {
             cluster_directory,
             saves: Saves::new(file_path, file, file_sync_level),
             request: None,
+            flag_seen_ms: None,
             told_step_count: 0,
             decision: None,
             ends_ns: None,
@@ -184,12 +187,14 @@ impl Activation {
 
     /// The log's files end at `tail_end`, of which less may be confirmed.
     pub(super) fn on_log_opened(&mut self, end_position: i64, tail_end: i64, now_ns: u64) {
-        // What this node appended and did not sync did not count, if it led so.
-        let is_our_own = self.saves.file().record.as_ref().is_some_and(|record| {
-            record.phase == ActivationPhase::Leading
-                && record.file_sync_level > 0
-                && end_position >= record.base_log_position
-        });
+        // What this node appended and did not sync did not count, if it led so: whatever became of its decision, for it
+        // is forgotten once the node follows.
+        let is_our_own = self
+            .saves
+            .file()
+            .record
+            .as_ref()
+            .is_some_and(|record| record.file_sync_level > 0 && end_position >= record.base_log_position);
         self.facts.unverified_end = Some(tail_end).filter(|end| *end > end_position && !is_our_own);
         self.facts.last_byte_ns = now_ns;
     }
@@ -269,6 +274,15 @@ impl Activation {
         })
     }
 
+    /// Writes the last report once more, under the id of another request.
+    fn answer(&self, id: u64) {
+        let Some(report) = self.transition.report() else { return };
+        let report = ActivationReport::new(id, report, clock::epoch_ms());
+        if let Err(error) = report.write(&self.cluster_directory) {
+            tracing::warn!(%error, "the report of the activation could not be written");
+        }
+    }
+
     fn write_report(&mut self) {
         let id = self.request.as_ref().map_or(0, |request| request.id);
         let Some(report) = self.transition.report() else { return };
@@ -281,11 +295,7 @@ impl Activation {
             tracing::info!(state = step.state.name(), elapsed_ms, "activation: {}", step.text);
         }
         self.told_step_count = told;
-        if let Err(error) =
-            ActivationReport::new(id, report, clock::epoch_ms()).write(&self.cluster_directory)
-        {
-            tracing::warn!(%error, "the report of the activation could not be written");
-        }
+        self.answer(id);
     }
 
     fn show(&mut self, begin_ns: u64) {

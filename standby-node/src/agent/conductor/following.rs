@@ -7,6 +7,8 @@ use super::Conductor;
 use crate::agent::AgentError;
 use crate::agent::receiver::ReceiverCommand;
 use crate::agent::storage::{Asker, StorageJob};
+use crate::store::StoreError;
+use crate::store::history::HistoryError;
 
 impl Conductor {
     pub(super) fn on_action(&mut self, action: TapAction) {
@@ -106,7 +108,14 @@ impl Conductor {
         if let Some(log) = &self.log
             && let Err(error) = self.history.on_leadership_term(log.recording_id(), term)
         {
-            self.fail(error.to_string());
+            let reason = match &error {
+                HistoryError::Store(StoreError::Row { .. }) => format!(
+                    "{error}: the log and this file contradict each other, and will at every start; find out which \
+                     side is right, then `reseed`"
+                ),
+                _ => error.to_string(),
+            };
+            self.fail(reason);
         }
         self.downstream.on_leadership_term(leadership_term_id, leader_member_id);
         if !self.leadership.is_leading() {

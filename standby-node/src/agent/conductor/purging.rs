@@ -178,14 +178,14 @@ impl Conductor {
         if !self.retention.may_begin(self.now_ns) {
             return 0;
         }
-        let durable_position = self.retention.durable_position.get_volatile();
-        if self.newest_snapshot().is_some_and(|newest| newest > durable_position) {
-            // The log is not on the disk up to the newest set, without which an older one is still needed.
+        let certain_position = self.certain_position();
+        if self.newest_snapshot().is_some_and(|newest| newest > certain_position) {
+            // Without that set an older one is still needed.
             self.retention.retry_later(self.now_ns, DURABLE_INTERVAL_NS);
             return 0;
         }
-        let pins = self.pins(durable_position);
-        let going = self.plan(policy, &pins, log, durable_position);
+        let pins = self.pins(certain_position);
+        let going = self.plan(policy, &pins, log, certain_position);
         self.retention.is_due = false;
         if going.is_empty(log) {
             // A crash may have come between the last step and its files.
@@ -204,10 +204,17 @@ impl Conductor {
         1
     }
 
+    /// Up to where the log is on the disk and was read. A set beyond may be of a tail that a power cut took, and the log
+    /// go on without it: that shows when a new term is read.
+    fn certain_position(&self) -> i64 {
+        let durable_position = self.retention.durable_position.get_volatile();
+        self.module_position.get().map_or(durable_position, |read| durable_position.min(read))
+    }
+
     /// What this node itself and the members need.
-    fn pins(&self, durable_position: i64) -> Pins {
+    fn pins(&self, certain_position: i64) -> Pins {
         let readers = self.module_position.get().into_iter().chain(self.retention.replica_position);
-        let compared_from = durable_position.saturating_sub(OVERLAP_LENGTH);
+        let compared_from = certain_position.saturating_sub(OVERLAP_LENGTH);
         Pins {
             log_positions: readers.chain([compared_from]).collect(),
             set_positions: self.downstream.referred_positions(),
@@ -219,9 +226,9 @@ impl Conductor {
         policy: RetentionPolicy,
         pins: &Pins,
         log: &RecordingPlace,
-        durable_position: i64,
+        certain_position: i64,
     ) -> Going {
-        self.history.plan_purge(policy, pins, self.starting.service_count(), log, durable_position)
+        self.history.plan_purge(policy, pins, self.starting.service_count(), log, certain_position)
     }
 
     /// The archive agent says from where on a recording is still read; a replay that it begins from now on reads nothing
@@ -243,10 +250,10 @@ impl Conductor {
         if self.retention.is_halted {
             return self.serve_recordings();
         }
-        let durable_position = self.retention.durable_position.get_volatile();
+        let certain_position = self.certain_position();
         // A member may have been told of one meanwhile.
         question.pins.set_positions.extend(self.downstream.referred_positions());
-        let going = question.limit(self.plan(policy, &question.pins, log, durable_position));
+        let going = question.limit(self.plan(policy, &question.pins, log, certain_position));
         let goes_nothing = going.is_empty(log);
         if going != question.going {
             self.retention.retry_later(self.now_ns, RETRY_INTERVAL_NS);

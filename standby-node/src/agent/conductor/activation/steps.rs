@@ -103,13 +103,21 @@ impl Conductor {
     }
 
     fn look_at_flag(&mut self) {
-        let Activation { transition, toggle, request, cluster_directory, told_step_count, .. } =
-            &mut self.activation;
+        let Activation {
+            transition, toggle, request, flag_seen_ms, cluster_directory, told_step_count, ..
+        } = &mut self.activation;
         let flag = toggle.get_volatile();
-        if request.is_some() || !matches!(flag, TOGGLE_ACTIVATE | TOGGLE_DRY_RUN) || transition.is_busy() {
+        if request.is_some() || !matches!(flag, TOGGLE_ACTIVATE | TOGGLE_DRY_RUN) {
+            *flag_seen_ms = None;
             return;
         }
-        let (taken, fault) = ActivationRequest::take(cluster_directory, clock::epoch_ms());
+        // What is under way may take its time, and what was asked for meanwhile is no older for that.
+        let seen_ms = *flag_seen_ms.get_or_insert_with(clock::epoch_ms);
+        if transition.is_busy() {
+            return;
+        }
+        *flag_seen_ms = None;
+        let (taken, fault) = ActivationRequest::take(cluster_directory, seen_ms);
         if let Some(fault) = fault {
             tracing::warn!("{fault}: nothing is forced");
         }
@@ -125,7 +133,9 @@ impl Conductor {
             *request = Some(Request { id: taken.id, flag });
         } else {
             tracing::warn!("this node leads already");
-            toggle.set_ordered(TOGGLE_NEUTRAL);
+            // How it came to do so is the answer to whoever waits for one.
+            self.activation.answer(taken.id);
+            self.activation.toggle.set_ordered(TOGGLE_NEUTRAL);
         }
     }
 
