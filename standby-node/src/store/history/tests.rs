@@ -192,3 +192,20 @@ fn frames_of_a_log_are_of_its_own_stream_and_session() {
     let frames = LogFrames { mtu_length: 8192, session_id: -7, stream_id: 105 };
     assert_eq!(history.log_frames(recording_id).unwrap(), frames);
 }
+
+#[test]
+fn a_log_that_begins_beyond_what_is_durable_is_damage_and_nothing_of_it_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path());
+    let path = dir.path().join("archive/archive.catalog");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Bit 16 of the start position in the first record.
+    bytes[32 + 72 + 2] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let directory = NodeDirectory::open(dir.path(), 1).unwrap();
+    let error = History::open(&directory, SyncLevel::None).unwrap_err().to_string();
+    for word in ["archive.catalog", "begins at 65536", "durable-position.dat", "up to 128", "`reseed`"] {
+        assert!(error.contains(word), "no `{word}` in {error}");
+    }
+    assert!(dir.path().join("archive/0-0.rec").exists());
+}
