@@ -488,7 +488,7 @@ fn a_flag_that_is_set_while_a_restart_leads_again_is_answered_with_that() {
         std::thread::sleep(Duration::from_millis(300));
         std::fs::remove_file(cluster.fence_holder(FIRST)).expect("it is there");
         let answer = asked.join().expect("it ends");
-        assert_eq!(answer.code, Some(0), "{answer:?}");
+        assert_eq!(answer.code, Some(0), "{answer:?}\n{}", first.output());
         assert!(answer.stdout.contains("active in term 10"), "{answer:?}");
     });
 }

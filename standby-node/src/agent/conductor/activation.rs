@@ -41,9 +41,14 @@ pub struct Activation {
     toggle: Counter,
     cluster_directory: PathBuf,
     saves: Saves,
-    request: Option<Request>,
+    /// The flag whose request is under way.
+    request: Option<i64>,
     /// When a flag was first seen that is not taken yet, milliseconds since 1970.
     flag_seen_ms: Option<i64>,
+    /// Whose report is written: 0 for nobody's who asked.
+    report_id: u64,
+    /// The report is to be written, though it says nothing new.
+    is_answer_due: bool,
     /// Steps of the report that were written.
     told_step_count: usize,
     /// The log is to be led from here on, once the receiver gives it away.
@@ -52,13 +57,6 @@ pub struct Activation {
     ends_ns: Option<u64>,
     due_ns: u64,
     beacon_due_ns: u64,
-}
-
-/// The flag that is set now.
-#[derive(Debug)]
-struct Request {
-    id: u64,
-    flag: i64,
 }
 
 /// What a node is made of that may activate.
@@ -140,6 +138,8 @@ impl Activation {
             saves: Saves::new(file_path, file, file_sync_level),
             request: None,
             flag_seen_ms: None,
+            report_id: 0,
+            is_answer_due: false,
             told_step_count: 0,
             decision: None,
             ends_ns: None,
@@ -274,20 +274,16 @@ impl Activation {
         })
     }
 
-    /// Writes the last report once more, under the id of another request.
-    fn answer(&self, id: u64) {
-        let Some(report) = self.transition.report() else { return };
-        let report = ActivationReport::new(id, report, clock::epoch_ms());
-        if let Err(error) = report.write(&self.cluster_directory) {
-            tracing::warn!(%error, "the report of the activation could not be written");
-        }
+    /// The last report is the answer to another request too: it is written once more, under its id.
+    fn answer(&mut self, id: u64) {
+        self.report_id = id;
+        self.is_answer_due = true;
     }
 
     fn write_report(&mut self) {
-        let id = self.request.as_ref().map_or(0, |request| request.id);
         let Some(report) = self.transition.report() else { return };
         let told = report.steps.len() + usize::from(report.outcome.is_some());
-        if told == self.told_step_count {
+        if told == self.told_step_count && !std::mem::take(&mut self.is_answer_due) {
             return;
         }
         for step in report.steps.iter().skip(self.told_step_count) {
@@ -295,7 +291,10 @@ impl Activation {
             tracing::info!(state = step.state.name(), elapsed_ms, "activation: {}", step.text);
         }
         self.told_step_count = told;
-        self.answer(id);
+        let report = ActivationReport::new(self.report_id, report, clock::epoch_ms());
+        if let Err(error) = report.write(&self.cluster_directory) {
+            tracing::warn!(%error, "the report of the activation could not be written");
+        }
     }
 
     fn show(&mut self, begin_ns: u64) {

@@ -6,8 +6,8 @@ use consensus_tap::transition::{
     Decision, ForcedChecks, LogFacts, Outcome, RequestKind, TransitionAction, TransitionState,
 };
 
+use super::Activation;
 use super::saves::Save;
-use super::{Activation, Request};
 use crate::activation_files::ActivationRequest;
 use crate::agent::AgentError;
 use crate::agent::archive::ArchiveCommand;
@@ -104,7 +104,14 @@ impl Conductor {
 
     fn look_at_flag(&mut self) {
         let Activation {
-            transition, toggle, request, flag_seen_ms, cluster_directory, told_step_count, ..
+            transition,
+            toggle,
+            request,
+            report_id,
+            flag_seen_ms,
+            cluster_directory,
+            told_step_count,
+            ..
         } = &mut self.activation;
         let flag = toggle.get_volatile();
         if request.is_some() || !matches!(flag, TOGGLE_ACTIVATE | TOGGLE_DRY_RUN) {
@@ -128,9 +135,9 @@ impl Conductor {
         });
         let is_dry_run = flag == TOGGLE_DRY_RUN;
         tracing::info!(is_dry_run, forced = forced.names().join(","), "activation asked for");
-        *told_step_count = 0;
         if transition.on_request(is_dry_run, forced, self.now_ns) {
-            *request = Some(Request { id: taken.id, flag });
+            *told_step_count = 0;
+            (*request, *report_id) = (Some(flag), taken.id);
         } else {
             tracing::warn!("this node leads already");
             // How it came to do so is the answer to whoever waits for one.
@@ -223,7 +230,7 @@ impl Conductor {
                 for refusal in refusals {
                     tracing::warn!(check = refusal.check.name(), "activation refused: {}", refusal.reason);
                 }
-                let is_dry_run = self.activation.request.as_ref().is_some_and(|r| r.flag == TOGGLE_DRY_RUN);
+                let is_dry_run = self.activation.request == Some(TOGGLE_DRY_RUN);
                 if let Some(first) = refusals.first().filter(|_| !is_dry_run) {
                     // The error log keeps each text for good: figures that change are for the node's log.
                     self.life.record_error(&format!("activation refused: {}", first.check.name()));
