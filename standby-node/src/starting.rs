@@ -13,7 +13,8 @@ use std::collections::VecDeque;
 use consensus_tap::codec::log::SESSION_HEADER_LENGTH;
 use consensus_tap::file::recording_log::SnapshotSet;
 use consensus_tap::log::{
-    LogReader, LogStart, MidMessage, SnapshotError, SnapshotExpectation, SnapshotFault, SnapshotKind,
+    LogError, LogFault, LogReader, LogStart, MidMessage, SnapshotError, SnapshotExpectation, SnapshotFault,
+    SnapshotKind,
 };
 use consensus_tap::module::{ConsensusModuleState, ModuleLoader};
 use rtrb::{Consumer, Producer};
@@ -158,14 +159,8 @@ impl Starting {
     /// # Errors
     /// [`StartingError`].
     pub fn begin(&mut self, history: &History, log: &RecordingPlace) -> Result<(), StartingError> {
-        // One that a newer term began before is of a tail that was lost.
-        let is_of_this_log = |set: &SnapshotSet| {
-            let term_id = history.term_before(set.log_position);
-            term_id.is_none_or(|term_id| term_id <= set.leadership_term_id)
-        };
-        let usable = |set: &SnapshotSet| {
-            (log.start_position()..=log.end_position()).contains(&set.log_position) && is_of_this_log(set)
-        };
+        let usable =
+            |set: &SnapshotSet| (log.start_position()..=log.end_position()).contains(&set.log_position);
         let sets = history.snapshot_sets(self.service_count);
         self.candidates = sets.into_iter().filter(usable).collect();
         self.log = Some(log.clone());
@@ -204,7 +199,7 @@ impl Starting {
         let log = self.log.clone().expect("begun with a log");
         while let Some(set) = self.candidates.pop_front() {
             let loaded = self.load_module(history, &set).and_then(|state| {
-                log.check_continuation(set.log_position, set.leadership_term_id)?;
+                check_log(history, &log, &set)?;
                 Ok(state)
             });
             match loaded {
@@ -351,6 +346,19 @@ impl Starting {
             log_position: Some((set.log_position, set.leadership_term_id)),
         };
         Ok(RecordedSnapshot::new(place.reader(), place.terms(), stop_position, expectation))
+    }
+}
+
+/// Whether the log is the one that this set was taken of: it goes on from there, and no newer term has begun before. One
+/// whose first event follows padding has its base before the padding, and the set may lie behind that.
+fn check_log(history: &History, log: &RecordingPlace, set: &SnapshotSet) -> Result<(), LoadError> {
+    let (position, current) = (set.log_position, set.leadership_term_id);
+    let next_term_id = log.check_continuation(position, current)?;
+    match history.term_before(position) {
+        Some(found) if found > current && next_term_id != Some(found) => {
+            Err(LogError { position, fault: LogFault::TermMismatch { current, found } }.into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -377,6 +377,13 @@ impl NewLeadershipTermEvent {
     pub const TEMPLATE_ID: u16 = 24;
     pub(crate) const BLOCK_LENGTH: u16 = 48;
     const BLOCK_LENGTH_BEFORE_TIME_UNIT: u16 = 40;
+    /// With either block, the headers of frame and message, and what aligns it.
+    const FRAME_LENGTH: i64 = 96;
+
+    /// Where its frame begins in the log.
+    pub fn begin_position(&self) -> i64 {
+        self.log_position.saturating_sub(Self::FRAME_LENGTH)
+    }
 
     fn from_message(message: &Message<'_>) -> Result<Self, EventError> {
         require_block(message, Self::BLOCK_LENGTH_BEFORE_TIME_UNIT)?;

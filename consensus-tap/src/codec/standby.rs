@@ -42,8 +42,9 @@ sbe_message! {
         grant_member_id: i32,
         /// The sender's cluster.
         cluster_id: i32,
-        /// The leadership term that the sender's log ends in, -1 while the sender has not read it to its end.
-        log_term_id: i64,
+        /// The leadership term that the sender's log ends in, plus 1; 0 of a sender that does not know, or does not know
+        /// this field.
+        log_term_count: i64,
     }
     var {
         /// What the receiver's authenticator is asked.
@@ -78,7 +79,7 @@ mod tests {
             grant_claim_id: 7,
             grant_member_id: 101,
             cluster_id: 0,
-            log_term_id: 16,
+            log_term_count: 17,
             encoded_credentials: Secret(b"u:p"),
         };
         let mut bytes = Vec::new();

@@ -21,8 +21,8 @@ pub struct NameLookups {
 }
 
 impl NameLookups {
-    /// Asks for the address of an endpoint that the node needs. An endpoint that is an address already is asked for too: only the
-    /// socket's owner knows which family can be sent to.
+    /// Asks for the address of an endpoint that the node needs. An endpoint that is an address already is asked for too:
+    /// only the socket's owner knows which family can be sent to.
     pub fn ask(&mut self, endpoint: HostPort) -> LookupToken {
         self.push(endpoint, false)
     }

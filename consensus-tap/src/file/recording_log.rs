@@ -372,25 +372,30 @@ impl RecordingLog {
         Ok(edits)
     }
 
-    /// Takes back what rows say of the log beyond `log_position`, where a term later than theirs begins: terms and
-    /// snapshots of a tail that was lost, such as in a power cut, and that something else stands in for now.
-    pub fn plan_cut(&self, leadership_term_id: i64, log_position: i64) -> Vec<Edit> {
+    /// Takes back what rows of older terms say of the log beyond the begin of this one: terms and snapshots of a tail that
+    /// was lost, such as in a power cut, and that something else stands in for now. Snapshots up to where the term's first
+    /// event begins are sound: that may lie behind padding, on whose end one may have been taken.
+    pub fn plan_cut(
+        &self,
+        leadership_term_id: i64,
+        term_base_log_position: i64,
+        event_position: i64,
+    ) -> Vec<Edit> {
+        let base = term_base_log_position;
         let older = self
             .rows
             .iter()
             .rev()
             .filter(|Row { entry, .. }| entry.valid && entry.leadership_term_id < leadership_term_id);
         let cut = older.filter_map(|row| match &row.entry {
-            Entry { kind: EntryKind::Term, term_base_log_position, .. }
-                if *term_base_log_position > log_position =>
-            {
+            Entry { kind: EntryKind::Term, term_base_log_position: begin, .. } if *begin > base => {
                 Some(invalidate(row))
             }
-            Entry { kind: EntryKind::Term, log_position: end, .. } if *end > log_position => {
-                Some(end_term(row, log_position))
+            Entry { kind: EntryKind::Term, log_position: end, .. } if *end > base => {
+                Some(end_term(row, base))
             }
             Entry { kind: EntryKind::Term, .. } => None,
-            snapshot => (snapshot.log_position > log_position).then(|| invalidate(row)),
+            snapshot => (snapshot.log_position > event_position).then(|| invalidate(row)),
         });
         cut.collect()
     }

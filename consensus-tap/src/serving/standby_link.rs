@@ -16,7 +16,7 @@ use crate::codec::standby::{STANDBY_STREAM_ID, StandbyBeacon};
 use crate::endpoint::{Endpoint, LookupToken, NameLookups};
 use crate::publication::PublicationState;
 use crate::random::next_random;
-use crate::transition::{Beacon, Grant, NO_CLAIM, TransitionState};
+use crate::transition::{Beacon, Grant, NO_CLAIM, TransitionState, UNREAD};
 
 /// Beacons that nobody took: the next ones say the same and more.
 const RECEIVED_COUNT_MAX: usize = 64;
@@ -82,7 +82,7 @@ impl StandbyLink {
             grant_claim_id: grant.claim_id,
             grant_member_id: grant.member_id,
             cluster_id: self.config.cluster_id,
-            log_term_id: beacon.log_term_id,
+            log_term_count: beacon.log_term_id.saturating_add(1),
             encoded_credentials: Secret(&self.config.credentials),
         }
         .encode(&mut self.message);
@@ -138,7 +138,7 @@ impl StandbyLink {
             sequence: message.sequence,
             leadership_term_id: message.leadership_term_id,
             log_position: message.log_position,
-            log_term_id: message.log_term_id,
+            log_term_id: message.log_term_count.checked_sub(1).filter(|id| *id >= 0).unwrap_or(UNREAD),
             claim_id: message.claim_id,
             grant: Some(grant).filter(|grant| grant.claim_id != NO_CLAIM),
         })
@@ -217,7 +217,7 @@ mod tests {
             grant_claim_id: 6,
             grant_member_id: 100,
             cluster_id,
-            log_term_id: 2,
+            log_term_count: 3,
             encoded_credentials: Secret(credentials),
         }
         .encode(&mut bytes);

@@ -4,7 +4,7 @@ use super::action::{Decision, TransitionAction};
 use super::check::{Check, ForcedChecks, Refusal};
 use super::checks::Look;
 use super::facts::{Facts, LogFacts};
-use super::peers::NO_CLAIM;
+use super::peers::{NO_CLAIM, UNREAD};
 use super::report::{Outcome, RequestKind, Step, TransitionReport};
 use super::{Transition, TransitionState};
 
@@ -307,12 +307,21 @@ impl Transition {
             let grant = beacon.grant.filter(|grant| grant.member_id != self.config.member_id)?;
             Some((beacon.member_id, grant.member_id))
         });
-        let reason = match promised_elsewhere {
-            Some((promiser, owner)) => format!(
+        let newer = self.peers.in_contact(now_ns).find(|beacon| {
+            beacon.grant.is_none() && beacon.log_end().0 > self.log_term_id && self.log_term_id != UNREAD
+        });
+        let reason = match (promised_elsewhere, newer) {
+            (Some((promiser, owner)), _) => format!(
                 "standby {promiser} has promised standby {owner} not to lead another: if {owner} is gone for \
                  good, stop {promiser}, `deactivate` it, start it, and ask again"
             ),
-            None => {
+            (None, Some(newer)) => format!(
+                "standby {id} may lead its own log again, which ends in a newer term, {term}, and promises nothing to \
+                 this one: activate that one, or stop it, `deactivate` it, start it, and ask again",
+                id = newer.member_id,
+                term = newer.log_end().0
+            ),
+            (None, None) => {
                 let asked = self.peers.in_contact(now_ns).map(|beacon| beacon.member_id.to_string());
                 format!(
                     "not every standby agreed in time ({}): ask again",
@@ -487,14 +496,6 @@ impl Transition {
         let mut found = Vec::new();
         self.look(now_ns, &facts).look_at_standbys(&mut found);
         found.retain(|refusal| refusal.check == Check::StandbyActive);
-        found
-    }
-
-    /// What was promised to another one.
-    pub(super) fn promise_refusals(&self, now_ns: u64) -> Vec<Refusal> {
-        let facts = Facts::default();
-        let mut found = Vec::new();
-        self.look(now_ns, &facts).look_at_promise(&mut found);
         found
     }
 

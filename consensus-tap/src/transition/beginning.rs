@@ -6,8 +6,9 @@
 
 use super::check::{Check, ForcedChecks, Refusal};
 use super::facts::{Facts, LogFacts};
+use super::peers::{Beacon, Grant, NO_CLAIM};
 use super::report::RequestKind;
-use super::{FIRST_TERM_ID, Transition, TransitionState};
+use super::{FIRST_TERM_ID, Transition, TransitionAction, TransitionState};
 
 impl Transition {
     /// Looks whether others know of a cluster.
@@ -57,8 +58,32 @@ impl Transition {
         }
     }
 
+    /// Another one claims at the same time and comes first: it is to be seen what becomes of that.
+    pub(super) fn put_off_beginning(&mut self) {
+        self.attempt = None;
+        self.report = None;
+        self.claim_id = NO_CLAIM;
+        self.begins_cluster = true;
+        self.actions.push_back(TransitionAction::TellPeers);
+    }
+
+    /// Whether who was promised may yet lead, or withdraw.
+    pub(super) fn awaits_promised(&self, now_ns: u64) -> bool {
+        let promised = self.grant.map(|grant| grant.member_id);
+        let is_undecided =
+            |beacon: &Beacon| Some(beacon.member_id) == promised && !beacon.state.is_beyond_claim();
+        self.peers.in_contact(now_ns).any(is_undecided)
+    }
+
     fn against_beginning(&self, now_ns: u64) -> Vec<Refusal> {
-        let mut found = self.promise_refusals(now_ns);
+        let mut found = Vec::new();
+        if let Some(Grant { member_id, .. }) = self.grant {
+            let reason = format!(
+                "standby {member_id} was promised that this node does not lead: start without it to follow that one, or \
+                 `deactivate` this node first where that one is gone for good"
+            );
+            found.push(Refusal { check: Check::Granted, reason });
+        }
         for beacon in self.peers.in_contact(now_ns) {
             let id = beacon.member_id;
             if beacon.state.is_beyond_claim() {
@@ -67,9 +92,8 @@ impl Transition {
                 found.push(Refusal { check: Check::StandbyActive, reason });
             } else if beacon.log_position > 0 || beacon.leadership_term_id >= FIRST_TERM_ID {
                 let reason = format!(
-                    "standby {id} knows of a cluster, in term {}, and has a log of it up to {}: start without it to \
-                     follow, or activate that one",
-                    beacon.leadership_term_id,
+                    "standby {id} has the log of a cluster, up to {}, or knows of one: start without it to follow, or \
+                     activate that one",
                     beacon.log_position.max(0)
                 );
                 found.push(Refusal { check: Check::Behind, reason });

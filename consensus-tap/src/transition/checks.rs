@@ -127,7 +127,7 @@ impl Look<'_> {
         }
     }
 
-    pub(super) fn look_at_promise(&self, found: &mut Vec<Refusal>) {
+    fn look_at_promise(&self, found: &mut Vec<Refusal>) {
         if let Some(grant) = self.grant {
             let id = grant.member_id;
             let is_promised = format!("standby {id} was promised that this one does not lead");

@@ -262,8 +262,9 @@ impl Transition {
         }
         if let Some(log) = facts.log.filter(|log| log.is_read)
             && self.attempt.is_none()
-            && std::mem::take(&mut self.begins_cluster)
             && self.resting == TransitionState::Following
+            && !self.awaits_promised(now_ns)
+            && std::mem::take(&mut self.begins_cluster)
         {
             self.begin_cluster(&log, now_ns, facts);
         }
@@ -344,6 +345,10 @@ impl Transition {
                 && !beacon.state.is_beyond_claim();
             if attempt.is_claim_held || comes_first {
                 return;
+            }
+            if attempt.kind == RequestKind::Bootstrap {
+                self.put_off_beginning();
+                return self.set_grant(Some(claim));
             }
             let reason = format!(
                 "standby {} claims to lead at the same time and comes first: see what becomes of it \

@@ -18,7 +18,7 @@ const SILENCE_CONTACTS: u64 = 10;
 
 /// No claim.
 pub const NO_CLAIM: i64 = 0;
-/// The term of a log that is not read to its end, or is not there.
+/// The term of a log that is not read to its end, is not there, or holds no term.
 pub const UNREAD: i64 = -1;
 
 /// What a standby says of itself.

@@ -135,7 +135,7 @@ fn signs_that_nobody_looked_at_for_a_while_prove_nothing() {
 }
 
 #[test]
-fn a_node_that_begins_a_cluster_writes_so_first_and_asks_nobody() {
+fn a_node_that_begins_a_cluster_writes_so_first_and_has_nobody_to_ask_without_standbys() {
     let mut transition = transition(false);
     transition.on_bootstrap();
     let log = LogFacts {

@@ -430,7 +430,8 @@ impl World {
                             // Such a node ends, and whoever looks after it starts it again: as it was, or as
                             // it is told.
                             self.nodes[index].running = None;
-                            self.nodes[index].begins_cluster = name == Check::StandbyUnreachable.name();
+                            self.nodes[index].begins_cluster =
+                                name == Check::StandbyUnreachable.name() || self.now_ns < FAULTS_UNTIL_NS;
                             self.nodes[index].restart_at_ns = Some(self.now_ns + 500 * MS);
                             return;
                         }

@@ -333,7 +333,12 @@ impl Conductor {
     }
 
     fn start(&mut self) -> Result<(), AgentError> {
-        let found = self.history.recover_log()?;
+        let mut found = self.history.recover_log()?;
+        // Left where no cluster began after all, or by a crash before the first byte: it would fit no other log.
+        let is_unbegun = |log: &mut OpenedLog| self.activation.may_follow() && self.history.is_unbegun(log);
+        if let Some(unbegun) = found.take_if(is_unbegun) {
+            self.history.discard_unbegun_log(unbegun)?;
+        }
         if self.is_of_its_own() {
             self.begin_or_go_on(found.as_ref())?;
         }
@@ -353,7 +358,9 @@ impl Conductor {
                  waits for `activate` or `deactivate`"
             );
         } else if self.is_of_its_own() {
-            tracing::info!("this node follows nobody: it leads a cluster of its own");
+            tracing::info!(
+                "this node follows nobody: it leads a cluster of its own, unless something speaks against it"
+            );
         } else if self.activation.may_follow() {
             self.activation.on_following();
             let snapshot_position = self.newest_snapshot();

@@ -86,8 +86,9 @@ impl LogSender {
         self.sent_position >= position
     }
 
-    /// Puts a mark on the next end that is told, which must not be before it: an end that says nothing new will do. It takes the place of one that was not told yet: a reader that takes part in snapshots has spoken of the one
-    /// before when the next is asked for, and to others marks mean nothing.
+    /// Puts a mark on the next end that is told, which must not be before it: an end that says nothing new will do. It takes
+    /// the place of one that was not told yet: a reader that takes part in snapshots has spoken of the one before when the
+    /// next is asked for, and to others marks mean nothing.
     ///
     /// # Panics
     /// When the reader was told of an end beyond the mark.

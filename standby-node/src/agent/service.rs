@@ -133,7 +133,8 @@ impl<S: ClusteredService> ServiceAgent<S> {
         match snapshot {
             Some(mut snapshot) => {
                 snapshot.restore_sessions(&mut self.driver)?;
-                self.driver.start(point, Some(&mut snapshot))?;
+                let started = self.driver.start(point, Some(&mut snapshot));
+                started.map_err(|error| snapshot.load_error(error))?;
                 snapshot.check()?;
             }
             None => self.driver.start(point, None)?,

@@ -189,6 +189,11 @@ impl SnapshotControl {
         self.begin_next(history);
     }
 
+    /// Sets were withdrawn: the newest may be among them, so every reader speaks again where the log stands still.
+    pub fn on_sets_withdrawn(&mut self) {
+        self.ended = self.ended.map(|(log_position, _)| (log_position, false));
+    }
+
     /// Where the newest set was given up, if none counts since: a mark there asks every reader once more.
     pub fn given_up_at(&self) -> Option<i64> {
         self.ended.filter(|(_, counts)| !counts).map(|(log_position, _)| log_position)

@@ -181,6 +181,24 @@ impl History {
         Ok(self.planned_log(geometry, start_position, start_position, durability))
     }
 
+    /// Takes back the entry of a log in which no term has begun and nothing was recorded: one that was to begin a cluster,
+    /// or that a source was to fill. What comes next may be of another shape.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn discard_unbegun_log(&mut self, log: OpenedLog) -> Result<(), HistoryError> {
+        let recording_id = log.place.recording_id();
+        drop(log);
+        self.catalog.withdraw(recording_id)?;
+        self.catalog.sync(SyncLevel::All)?;
+        Ok(remove_recording(&self.archive, recording_id)?)
+    }
+
+    /// Whether nothing was ever recorded in this log: no term has begun in it.
+    pub fn is_unbegun(&self, log: &OpenedLog) -> bool {
+        log.tail_end == log.place.start_position() && self.recording_log.log().last_term().is_none()
+    }
+
     /// The log begins within the term of this set; later ones enter when their events are applied.
     fn enter_first_term(&mut self, recording_id: i64, set: &SnapshotSet) -> Result<(), HistoryError> {
         self.recording_log.append_term(
@@ -236,7 +254,8 @@ impl History {
         term_base_log_position: i64,
         timestamp: i64,
     ) -> Result<(), HistoryError> {
-        self.enter_term(recording_id, leadership_term_id, term_base_log_position, timestamp)?;
+        let base = term_base_log_position;
+        self.enter_term(recording_id, leadership_term_id, (base, base), timestamp)?;
         Ok(self.recording_log.sync(SyncLevel::All)?)
     }
 
@@ -244,10 +263,10 @@ impl History {
         &mut self,
         recording_id: i64,
         leadership_term_id: i64,
-        base: i64,
+        (base, event_position): (i64, i64),
         timestamp: i64,
     ) -> Result<(), HistoryError> {
-        let rows = self.recording_log.cut(leadership_term_id, base)?;
+        let rows = self.recording_log.cut(leadership_term_id, base, event_position)?;
         if rows > 0 {
             tracing::warn!(
                 leadership_term_id,
@@ -290,7 +309,8 @@ impl History {
         event: &NewLeadershipTermEvent,
     ) -> Result<(), HistoryError> {
         let NewLeadershipTermEvent { leadership_term_id, term_base_log_position, timestamp, .. } = *event;
-        self.enter_term(recording_id, leadership_term_id, term_base_log_position, timestamp)?;
+        let begins = (term_base_log_position, event.begin_position());
+        self.enter_term(recording_id, leadership_term_id, begins, timestamp)?;
         Ok(self.recording_log.sync(self.level)?)
     }
 
@@ -402,7 +422,7 @@ fn check_start(catalog: &Catalog, durability_path: &Path) -> Result<(), HistoryE
 }
 
 /// Removes the files of snapshots that were never entered, whether a crash or the node's end came before, and those that
-/// a purge or a set that was given up left: hundreds of MiB each, and nobody will ever find them. A recording that an
+/// a purge of snapshots or a set that was given up left: hundreds of MiB each, and nobody will ever find them. A recording that an
 /// operator marked as invalid is another matter: recording.log names it. Returns the hidden ones whose files are gone.
 fn remove_unpublished(archive: &Path, catalog: &Catalog, recording_log: &RecordingLogFile) -> Vec<i64> {
     let rows = recording_log.log().rows();

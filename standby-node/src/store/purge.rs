@@ -59,10 +59,10 @@ pub fn planned_deletions(
 pub fn leftovers(
     archive: &Path,
     records: &[Record],
-    and_hidden: Option<&RecordingLog>,
+    named_by: Option<&RecordingLog>,
 ) -> Result<Deletions, StoreError> {
     let named: Option<HashSet<i64>> =
-        and_hidden.map(|log| log.rows().iter().map(|row| row.entry.recording_id).collect());
+        named_by.map(|log| log.rows().iter().map(|row| row.entry.recording_id).collect());
     select(archive, |name| {
         let Ok(at) =
             records.binary_search_by_key(&name.recording_id, |record| record.descriptor.recording_id)

@@ -24,6 +24,8 @@ pub struct RecordedSnapshot {
     reader: SnapshotReader,
     time_unit: Option<ClusterTimeUnit>,
     message: Vec<u8>,
+    /// Why the service was told that it cannot read on.
+    fault: Option<LoadError>,
     /// Of what was read.
     hasher: crc32fast::Hasher,
     hashed_position: i64,
@@ -67,9 +69,9 @@ impl LoadError {
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
         match self {
+            Self::Segment(_) | Self::Checksum(ChecksumError::Segment(_)) | Self::Log(_) => Blame::Neither,
             Self::History(_) | Self::Checksum(_) | Self::Snapshot(_) => Blame::Snapshot,
             Self::Service(_) => Blame::SnapshotOrService,
-            Self::Segment(_) | Self::Log(_) => Blame::Neither,
         }
     }
 }
@@ -91,9 +93,15 @@ impl RecordedSnapshot {
             reader,
             time_unit: None,
             message: Vec::new(),
+            fault: None,
             hasher,
             hashed_position,
         }
+    }
+
+    /// Why a service could not load it: its own words, unless it was this that could not be read.
+    pub fn load_error(&mut self, told: ServiceError) -> LoadError {
+        self.fault.take().unwrap_or(LoadError::Service(told))
     }
 
     /// Visits every part, to the end.
@@ -221,7 +229,11 @@ impl service_api::SnapshotReader for RecordedSnapshot {
         match self.next_message() {
             Ok(true) => Ok(Some(&self.message)),
             Ok(false) => Ok(None),
-            Err(error) => Err(ServiceError::new(error.to_string())),
+            Err(error) => {
+                let told = ServiceError::new(error.to_string());
+                self.fault = Some(error);
+                Err(told)
+            }
         }
     }
 }

@@ -100,8 +100,13 @@ impl RecordingLogFile {
     ///
     /// # Errors
     /// [`StoreError::Io`].
-    pub fn cut(&mut self, leadership_term_id: i64, log_position: i64) -> Result<usize, StoreError> {
-        let edits = self.log.plan_cut(leadership_term_id, log_position);
+    pub fn cut(
+        &mut self,
+        leadership_term_id: i64,
+        term_base_log_position: i64,
+        event_position: i64,
+    ) -> Result<usize, StoreError> {
+        let edits = self.log.plan_cut(leadership_term_id, term_base_log_position, event_position);
         let count = edits.len();
         if count > 0 {
             self.carry_out(Ok(edits))?;

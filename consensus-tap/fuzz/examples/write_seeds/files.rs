@@ -82,7 +82,7 @@ pub(super) fn files() {
         grant_claim_id: 7,
         grant_member_id: 101,
         cluster_id: 0,
-        log_term_id: 16,
+        log_term_count: 17,
         encoded_credentials: Secret(b"u:p"),
     }
     .encode(&mut beacon);

@@ -147,14 +147,16 @@ fn what_lies_beyond_the_base_of_a_later_term_counts_no_more() {
             log = with(log, edits);
         }
     }
-    assert_eq!(log.plan_cut(2, 6400), [], "what a term begins behind is left alone");
-    let edits = log.plan_cut(12, 3200);
+    assert_eq!(log.plan_cut(2, 6400, 6400), [], "what a term begins behind is left alone");
+    let behind_padding = with(log.clone(), log.plan_cut(12, 3200, 3232));
+    assert_eq!(behind_padding.snapshot_sets(1)[0].log_position, 3232, "where the term's first event begins");
+    let edits = log.plan_cut(12, 3200, 3200);
     let log = with(log, edits);
     assert_eq!(terms(&log), [(0, 0, 640), (1, 640, 3200), (2, 6400, NULL_POSITION)]);
     assert!(log.find_term(2).is_none(), "its row is invalid");
     let positions: Vec<i64> = log.snapshot_sets(1).iter().map(|set| set.log_position).collect();
     assert_eq!(positions, [3200, 640]);
-    assert_eq!(log.plan_cut(12, 3200), [], "it may be repeated");
+    assert_eq!(log.plan_cut(12, 3200, 3200), [], "it may be repeated");
     let edits = log.plan_coherent(7, 12, 3200, None, 9).unwrap();
     let log = with(log, edits);
     assert_eq!(terms(&log).last(), Some(&(12, 3200, NULL_POSITION)));

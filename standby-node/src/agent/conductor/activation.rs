@@ -43,6 +43,8 @@ pub struct Activation {
     saves: Saves,
     /// The flag whose request is under way.
     request: Option<i64>,
+    /// This node's entry in the list of members, if it is to begin a cluster.
+    begins_as: Option<String>,
     /// When a flag was first seen that is not taken yet, milliseconds since 1970.
     flag_seen_ms: Option<i64>,
     /// Whose report is written: 0 for nobody's who asked.
@@ -137,6 +139,7 @@ impl Activation {
             cluster_directory,
             saves: Saves::new(file_path, file, file_sync_level),
             request: None,
+            begins_as: None,
             flag_seen_ms: None,
             report_id: 0,
             is_answer_due: false,
@@ -160,9 +163,16 @@ impl Activation {
 
     /// This node begins a cluster, whose only member has this entry.
     pub(super) fn on_bootstrap(&mut self, member_entry: String) {
-        // On the disk with the decision: a restart knows whom there is to ask.
-        self.saves.set_cluster_members(member_entry);
+        self.begins_as = Some(member_entry);
         self.transition.on_bootstrap();
+    }
+
+    fn record(&mut self, decision: Decision) {
+        if let Some(member_entry) = self.begins_as.take() {
+            // On the disk with the decision: a restart knows whom there is to ask.
+            self.saves.set_cluster_members(member_entry);
+        }
+        self.saves.push(Save::Decision(decision));
     }
 
     /// Whether this node led the log that it found, whose newest term this is, before its decision was taken back.

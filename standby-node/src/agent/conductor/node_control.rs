@@ -23,6 +23,9 @@ impl Conductor {
             }
             NODE_VALIDATE_RECORDING_LOG => {
                 let withdrawn_count = self.history.withdraw_lost_sets()?;
+                if withdrawn_count > 0 {
+                    self.snapshots.on_sets_withdrawn();
+                }
                 tracing::info!(
                     withdrawn_count,
                     "snapshots of the recording log were held against the catalog"

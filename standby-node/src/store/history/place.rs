@@ -70,11 +70,15 @@ impl RecordingPlace {
     }
 
     /// Looks whether a log goes on at `position` as after a snapshot in `leadership_term_id`: its next message, if there
-    /// is one, begins there and is of that term, or begins the next one.
+    /// is one, begins there and is of that term, or begins a newer one, which is returned.
     ///
     /// # Errors
     /// [`LoadError::Log`] where it does not, [`LoadError::Segment`] where it cannot be read.
-    pub fn check_continuation(&self, position: i64, leadership_term_id: i64) -> Result<(), LoadError> {
+    pub fn check_continuation(
+        &self,
+        position: i64,
+        leadership_term_id: i64,
+    ) -> Result<Option<i64>, LoadError> {
         let fault = LogFault::Frame(FrameFault::Malformed(Reject::Unaligned));
         if position % FRAME_ALIGNMENT as i64 != 0 {
             return Err(LogError { position, fault }.into());
@@ -95,7 +99,7 @@ impl RecordingPlace {
                 ControlFlow::Break(())
             })?;
         }
-        Ok(())
+        Ok(log.leadership_term_id().filter(|term_id| *term_id > leadership_term_id))
     }
 
     /// The file that the recording begins in.

@@ -30,15 +30,15 @@ impl Going {
 }
 
 impl History {
-    /// Decides what may go. Only what lies below `durable_position` counts: after a power cut the log may end there, and
-    /// a set beyond it would be none to start from.
+    /// Decides what may go. Only what lies below `certain_position` counts: the log is on the disk up to there, and was
+    /// read. After a power cut it may end there, and a set beyond it would be none to start from.
     pub fn plan_purge(
         &self,
         policy: RetentionPolicy,
         pins: &Pins,
         service_count: usize,
         log: &RecordingPlace,
-        durable_position: i64,
+        certain_position: i64,
     ) -> Going {
         let sets = match service_count {
             // What is fetched for others may be of any number of services.
@@ -46,11 +46,11 @@ impl History {
             _ => self.snapshot_sets(service_count),
         };
         let is_there = |set: &SnapshotSet| {
-            set.log_position <= durable_position
+            set.log_position <= certain_position
                 && recordings_of(set).all(|recording_id| self.catalog.descriptor(recording_id).is_some())
         };
         let sets: Vec<SnapshotSet> = sets.into_iter().filter(is_there).collect();
-        let purge = plan_purge(policy, pins, &sets, &log.geometry, durable_position);
+        let purge = plan_purge(policy, pins, &sets, &log.geometry, certain_position);
         let kept = sets.iter().filter(|set| !purge.sets.contains(set)).map(|set| set.log_position).min();
         let mut recording_ids: Vec<i64> = purge.sets.iter().flat_map(recordings_of).collect();
         // What is none to start from here may be the one that a member was told of and has yet to fetch.

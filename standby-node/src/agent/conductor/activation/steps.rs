@@ -167,7 +167,7 @@ impl Conductor {
                         None => self.on_fenced(Ok(())),
                     }
                 }
-                TransitionAction::Record(decision) => self.activation.saves.push(Save::Decision(decision)),
+                TransitionAction::Record(decision) => self.activation.record(decision),
                 TransitionAction::Lead(decision) => {
                     self.activation.decision = Some(decision);
                     self.seal();
