@@ -309,7 +309,8 @@ impl History {
         event: &NewLeadershipTermEvent,
     ) -> Result<(), HistoryError> {
         let NewLeadershipTermEvent { leadership_term_id, term_base_log_position, timestamp, .. } = *event;
-        let begins = (term_base_log_position, event.begin_position());
+        let base = term_base_log_position;
+        let begins = (base, event.begin_position().max(base));
         self.enter_term(recording_id, leadership_term_id, begins, timestamp)?;
         Ok(self.recording_log.sync(self.level)?)
     }
