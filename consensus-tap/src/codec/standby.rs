@@ -5,8 +5,8 @@
 //!  StandbyBeacon, schema 7223, template 1, block 72, little endian:
 //!  0           4       8             16         24                32             40         48
 //! | member id | state | incarnation | sequence | leadership term | log position | claim id | granted claim |
-//!  56                         60           64           72
-//! | member id of that claim | cluster id | log's term | then credentials: u32 length, bytes
+//!  56                         60           64               72
+//! | member id of that claim | cluster id | log's term + 1 | then credentials: u32 length, bytes
 //! ```
 //! A newer version only appends fields; what a sender's block lacks reads as null.
 

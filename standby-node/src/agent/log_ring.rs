@@ -32,6 +32,7 @@ pub struct Mark {
 
 impl Mark {
     /// A mark that nothing went before.
+    #[cfg(test)]
     pub const fn at(position: i64) -> Self {
         Self { position, again_at: None }
     }
